@@ -1,0 +1,175 @@
+"""Where files live: originals, metadata and renditions, on disk or on S3.
+
+Keys are relative paths such as ``default/1.2/1.3/1.4.dcm``. An original is
+written once, in three steps the gateway's acknowledgement is made of (DECISIONS.md,
+"0x0000 means durable"): `Archive.incoming` streams it to a temporary file,
+`Incoming.seal` makes that durable, `Archive.keep` gives it its key without ever
+replacing anything. What can be rebuilt (metadata, renditions) is replaced
+atomically by `Archive.replace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import unquote, urlsplit
+
+from pacsless.errors import PacslessError, Unavailable
+from pacsless.settings import InvalidSetting, Settings
+
+
+class AlreadyKept(PacslessError):
+    """The key is taken; nothing was replaced."""
+
+
+class ArchiveUnavailable(Unavailable):
+    """The archive cannot store or answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A received file that is durable but has no key yet."""
+
+    name: str
+    """Name among the incoming files; survives a restart."""
+    size: int
+    sha256: str
+    """Of the whole file, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What the archive knows of a key."""
+
+    key: str
+    size: int
+    modified: float
+    """Seconds since the epoch."""
+
+
+class Incoming(Protocol):
+    """A file being received. Use it as a context manager: what is not sealed is removed."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append `data`, hashing it."""
+        ...
+
+    def seal(self) -> Sealed:
+        """Make the file durable (fsync) and say what it is.
+
+        Raises
+        ------
+        ArchiveUnavailable
+            If the disk refuses. An fsync is never retried: after a failure the
+            kernel may have dropped the pages and a second one lies.
+        """
+        ...
+
+    def __enter__(self) -> Incoming: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Archive(Protocol):
+    """The store of files."""
+
+    def incoming(self) -> Incoming:
+        """Open a temporary file beside the archive's own."""
+        ...
+
+    def sealed(self, name: str) -> Path | None:
+        """Return the path of a sealed file that has no key yet, if it is there."""
+        ...
+
+    def keep(self, sealed: Sealed, key: str) -> None:
+        """Give a sealed file its key, durably, and forget the temporary name.
+
+        Raises
+        ------
+        AlreadyKept
+            If the key is taken. The sealed file stays until `discard`.
+        ArchiveUnavailable
+            If the store refuses.
+        """
+        ...
+
+    def discard(self, sealed: Sealed) -> None:
+        """Remove a sealed file that gets no key."""
+        ...
+
+    def sweep(self, keep: set[str], older_than: float) -> int:
+        """Remove incoming files not named in `keep` and older than `older_than` seconds.
+
+        Returns
+        -------
+        int
+            How many were removed.
+        """
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a file for reading; seekable.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        ArchiveUnavailable
+            If the store does not answer.
+        """
+        ...
+
+    def stat(self, key: str) -> Stat | None:
+        """Size and age of a file, or None."""
+        ...
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write or replace a derived file; a reader sees the old one or the new one, whole."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        """Files below a folder (``default/1.2/``), recursively, in no order."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders directly below a folder."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Remove a file; nothing happens if there is none."""
+        ...
+
+    def local_path(self, key: str) -> Path | None:
+        """Path nginx can serve the file from, or None if it is not on this disk."""
+        ...
+
+
+def open_archive(settings: Settings) -> Archive:
+    """Open the archive named by ``PACSLESS_ARCHIVE``.
+
+    Raises
+    ------
+    InvalidSetting
+        If the address is neither ``file:`` nor ``s3:``.
+    """
+    address = urlsplit(settings.archive)
+    match address.scheme:
+        case "file":
+            from pacsless.archive.files import FileArchive
+
+            return FileArchive(Path(unquote(address.netloc + address.path)))
+        case "s3":
+            from pacsless.archive.s3 import S3Archive
+
+            return S3Archive(
+                address.netloc,
+                address.path.strip("/"),
+                Path(settings.spool) / "incoming",
+                settings.s3_endpoint or None,
+            )
+        case _:
+            raise InvalidSetting(
+                "setting", "PACSLESS_ARCHIVE must be file:///folder or s3://bucket/prefix"
+            )

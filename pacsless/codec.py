@@ -1,0 +1,189 @@
+"""CloudEvents 1.0 on Kafka and over HTTP: the only module that imports cloudevents.
+
+On Kafka an event travels in binary mode: its attributes are ``ce_`` headers, its
+data the value, its ``partitionkey`` the key (Kafka Protocol Binding §3). Over
+HTTP a function takes one event in binary or structured mode, or a batch
+(``application/cloudevents-batch+json``, HTTP Protocol Binding §3.3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, TypeVar
+
+from cloudevents.exceptions import GenericException
+from cloudevents.http import CloudEvent, from_dict, from_http
+from cloudevents.kafka import to_binary
+
+from pacsless.errors import BadRequest, Unprocessable
+from pacsless.events import EVENTS, Event
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
+TOPIC_ATTRIBUTE: Final = "kafkatopic"
+PARTITION_ATTRIBUTE: Final = "kafkapartition"
+OFFSET_ATTRIBUTE: Final = "kafkaoffset"
+
+
+def now() -> str:
+    """The time as events state it: ISO 8601, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record that carries an event in binary mode."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered(Generic[E_co]):
+    """An event as it reached a function, with where in Kafka it came from."""
+
+    event: E_co
+    id: str
+    time: str
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+
+
+def _cloud_event(event: Event, source: str, time: str | None) -> CloudEvent:
+    attributes = {
+        "id": event.id,
+        "type": event.TYPE,
+        "source": source,
+        "subject": event.subject,
+        "time": time or now(),
+        "datacontenttype": "application/json",
+        "partitionkey": event.partition_key,
+    }
+    return CloudEvent(attributes, event.data())
+
+
+def to_record(event: Event, source: str, time: str | None = None) -> Record:
+    """Encode an event as the Kafka record of its topic.
+
+    Parameters
+    ----------
+    event
+        The fact.
+    source
+        CloudEvents ``source``: ``/scp-gateway``, ``/functions/extract_tags``.
+    time
+        CloudEvents ``time``; now unless given.
+    """
+    message = to_binary(_cloud_event(event, source, time), data_marshaller=_dump)
+    key = message.key if isinstance(message.key, bytes) else str(message.key).encode()
+    value = message.value if isinstance(message.value, bytes) else str(message.value).encode()
+    return Record(event.TOPIC, key, value, tuple(sorted(message.headers.items())))
+
+
+def _dump(data: Any) -> bytes:
+    return json.dumps(
+        data, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode("utf-8", "replace")
+
+
+def batch_item(
+    headers: Iterable[tuple[str, bytes]], value: bytes, topic: str, partition: int, offset: int
+) -> bytes:
+    """Turn a Kafka record into one element of a JSON batch.
+
+    The data is not parsed: the record's value goes into the batch as it is when
+    it is JSON by its content type, so a poison value is the function's to judge.
+
+    Raises
+    ------
+    Unprocessable
+        If the record is no CloudEvent in binary mode, or its value is not UTF-8.
+    """
+    attributes: dict[str, str] = {}
+    for name, raw in headers:
+        if name.startswith("ce_"):
+            attributes[name[3:]] = raw.decode("utf-8", "replace")
+        elif name == "content-type":
+            attributes["datacontenttype"] = raw.decode("utf-8", "replace")
+    for required in ("id", "type", "source", "specversion"):
+        if not attributes.get(required):
+            raise Unprocessable("not-a-cloudevent", f"the record has no ce_{required} header")
+    attributes |= {
+        TOPIC_ATTRIBUTE: topic,
+        PARTITION_ATTRIBUTE: str(partition),
+        OFFSET_ATTRIBUTE: str(offset),
+    }
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        raise Unprocessable("not-json", "the record's value is not JSON") from None
+    head = json.dumps(attributes, separators=(",", ":"))[:-1].encode()
+    return head + b',"data":' + value + b"}"
+
+
+def batch(items: Sequence[bytes]) -> bytes:
+    """Join batch elements into a request body."""
+    return b"[" + b",".join(items) + b"]"
+
+
+def decode_http(headers: Mapping[str, str], body: bytes) -> list[Delivered[Event]]:
+    """Read the event or events of a request, in any of the three modes.
+
+    Raises
+    ------
+    BadRequest
+        If the request holds no CloudEvents.
+    Unprocessable
+        If an event is of an unknown type or its data breaks its schema.
+    """
+    content_type = headers.get("content-type", headers.get("Content-Type", ""))
+    try:
+        if content_type.partition(";")[0].strip().lower() == BATCH_CONTENT_TYPE:
+            items = json.loads(body)
+            if not isinstance(items, list):
+                raise BadRequest("not-a-batch", "a batch of CloudEvents is a JSON array")
+            found = [_checked(from_dict(item)) for item in items]
+        else:
+            found = [_checked(from_http(dict(headers), body))]
+    except (GenericException, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        # The library's messages quote the request, which may hold patient data.
+        raise BadRequest(
+            "not-a-cloudevent",
+            "send a CloudEvent 1.0 in binary or structured mode, or a JSON batch of them",
+        ) from None
+    return [_delivered(one) for one in found]
+
+
+def _checked(event: CloudEvent) -> CloudEvent:
+    if event["specversion"] != "1.0":
+        raise ValueError("specversion")
+    return event
+
+
+def _delivered(cloud_event: CloudEvent) -> Delivered[Event]:
+    kind = EVENTS.get(str(cloud_event["type"]))
+    if kind is None:
+        raise Unprocessable("unknown-type", "no event of this type and version is known")
+    data = cloud_event.get_data()
+    if isinstance(data, bytes | str):
+        try:
+            data = json.loads(data)
+        except ValueError:
+            raise Unprocessable("not-json", f"data of {kind.TYPE} is not JSON") from None
+    attributes = cloud_event.get_attributes()
+    return Delivered(
+        kind.from_data(data),
+        str(attributes["id"]),
+        str(attributes.get("time", "")),
+        str(attributes.get(TOPIC_ATTRIBUTE, "")),
+        int(attributes.get(PARTITION_ATTRIBUTE, -1)),
+        int(attributes.get(OFFSET_ATTRIBUTE, -1)),
+    )
+

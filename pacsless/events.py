@@ -1,0 +1,377 @@
+"""The facts that travel between the parts, and the topics they travel on.
+
+An event is a past fact of one type and version; a breaking change makes ``.v2``
+beside ``.v1``. Its ``data`` is JSON whose names are the field names below in
+DICOM's spelling (``study_instance_uid`` becomes ``StudyInstanceUID``);
+``schemas/events`` holds the JSON Schema of each. How an event becomes a Kafka
+record or an HTTP request is `pacsless.codec`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Any, ClassVar, Final, Self
+
+from pacsless.errors import Unprocessable
+from pacsless.identity import InstanceIdentity, SeriesIdentity
+
+Json = dict[str, Any]
+
+_WORDS: Final = {"uid": "UID", "id": "ID", "ae": "AE", "json": "JSON"}
+
+
+@cache
+def data_name(field: str) -> str:
+    """Name of a dataclass field in an event's JSON.
+
+    Examples
+    --------
+    >>> data_name("sop_instance_uid"), data_name("calling_ae_title")
+    ('SopInstanceUID', 'CallingAETitle')
+    """
+    return "".join(_WORDS.get(word, word.capitalize()) for word in field.split("_"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event has.
+
+    Subclasses state `TYPE` (the CloudEvents ``type``) and `TOPIC` (the Kafka
+    topic), and name the fields that make two events the same fact in
+    `IDENTITY`: the event's id is their hash, so sending a fact again repeats
+    its id and nobody counts it twice.
+    """
+
+    TYPE: ClassVar[str]
+    TOPIC: ClassVar[str]
+    IDENTITY: ClassVar[tuple[str, ...]]
+
+    tenant_id: str
+
+    @property
+    def id(self) -> str:
+        """Deterministic CloudEvents ``id``: 32 hexadecimal digits."""
+        parts = [self.TYPE, *(str(getattr(self, name)) for name in self.IDENTITY)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    @property
+    def subject(self) -> str:
+        """CloudEvents ``subject``: the DICOMweb path the fact is about."""
+        raise NotImplementedError(type(self).__name__)  # pragma: no cover
+
+    @property
+    def partition_key(self) -> str:
+        """CloudEvents ``partitionkey`` and Kafka key."""
+        raise NotImplementedError(type(self).__name__)  # pragma: no cover
+
+    def data(self) -> Json:
+        """Return the event's JSON data."""
+        return {data_name(field.name): getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_data(cls, data: object) -> Self:
+        """Read an event's JSON data; unknown names are ignored, as a newer producer may add some.
+
+        Raises
+        ------
+        Unprocessable
+            If a name is missing, a value has the wrong type, or an identifier is invalid.
+        """
+        if not isinstance(data, dict):
+            raise Unprocessable("schema", f"data of {cls.TYPE} is not a JSON object")
+        values: Json = {}
+        for field in fields(cls):
+            name = data_name(field.name)
+            if name not in data:
+                if field.default is not MISSING:
+                    continue
+                raise Unprocessable("schema", f"data of {cls.TYPE} lacks {name}")
+            if not isinstance(data[name], _accepted(str(field.type))):
+                raise Unprocessable("schema", f"{name} of {cls.TYPE} is not of type {field.type}")
+            values[field.name] = data[name]
+        event = cls(**values)
+        _ = event.subject  # validates the identifiers
+        return event
+
+
+@cache
+def _accepted(annotation: str) -> tuple[type, ...]:
+    names: dict[str, tuple[type, ...]] = {
+        "str": (str,),
+        "int": (int,),
+        "float": (int, float),
+        "None": (type(None),),
+        "Json": (dict,),
+    }
+    return tuple(t for part in annotation.split(" | ") for t in names[part])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceEvent(Event):
+    """A fact about one instance."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+    @property
+    def identity(self) -> InstanceIdentity:
+        """The instance the fact is about."""
+        return InstanceIdentity(
+            self.tenant_id,
+            self.study_instance_uid,
+            self.series_instance_uid,
+            self.sop_instance_uid,
+        )
+
+    @property
+    def subject(self) -> str:
+        return self.identity.subject
+
+    @property
+    def partition_key(self) -> str:
+        return self.identity.partition_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceStored(InstanceEvent):
+    """An instance is durable in the archive."""
+
+    TYPE = "org.pacsless.instance.stored.v1"
+    TOPIC = "storage_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "sha256")  # fmt: skip
+
+    transfer_syntax: str
+    """Transfer Syntax UID the data set is stored in."""
+    patient_id: str
+    """Patient ID (0010,0020) as far as it could be decoded; may be empty."""
+    file_name: str
+    file_size: int
+    """Bytes of the stored DICOM file."""
+    file_path: str
+    """Archive key of the original."""
+    sha256: str
+    """Of the stored file, 64 hexadecimal digits."""
+    received_at: str
+    """ISO 8601, UTC, microseconds."""
+    via: str
+    """``C-STORE`` or ``STOW-RS``."""
+    calling_ae_title: str
+    called_ae_title: str
+    remote_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReceived(Event):
+    """Somebody tried to store an instance, and this is what they were told.
+
+    The identifiers are as received and may be invalid or empty, so the subject
+    names the attempt and not an object.
+    """
+
+    TYPE = "org.pacsless.instance.received.v1"
+    TOPIC = "log_queue"
+    IDENTITY = ("tenant_id", "attempt_id")
+
+    attempt_id: str
+    """UUID of this attempt."""
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax: str
+    status: int
+    """DIMSE status (PS3.7 Annex C) or HTTP status."""
+    outcome: str
+    """``stored``, ``duplicate``, ``quarantined`` or ``refused``."""
+    reason: str
+    """Why not stored: an error code, empty if stored."""
+    file_size: int
+    duration_ms: float
+    received_at: str
+    via: str
+    calling_ae_title: str
+    called_ae_title: str
+    remote_address: str
+
+    @property
+    def subject(self) -> str:
+        return f"attempts/{self.attempt_id}"
+
+    @property
+    def partition_key(self) -> str:
+        return f"{self.tenant_id}/{self.study_instance_uid}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRevised(Event):
+    """Patient, study and series as they are now, after instances arrived."""
+
+    TYPE = "org.pacsless.series.revised.v1"
+    TOPIC = "dicom_state_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "revision")
+
+    study_instance_uid: str
+    series_instance_uid: str
+    revision: int
+    """Grows with every change of the series; the warehouse's sequence column."""
+    study_revision: int
+    """The newest revision among the study's series."""
+    updated_at: str
+    number_of_series_related_instances: int
+    number_of_study_related_series: int
+    number_of_study_related_instances: int
+    series_bytes: int
+    study_bytes: int
+    patient: Json
+    """Patient attributes: DICOM keyword to value."""
+    study: Json
+    """Study attributes: DICOM keyword to value."""
+    series: Json
+    """Series attributes: DICOM keyword to value."""
+
+    @property
+    def identity(self) -> SeriesIdentity:
+        """The series the fact is about."""
+        return SeriesIdentity(self.tenant_id, self.study_instance_uid, self.series_instance_uid)
+
+    @property
+    def subject(self) -> str:
+        return self.identity.subject
+
+    @property
+    def partition_key(self) -> str:
+        return self.identity.partition_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceIndexed(InstanceEvent):
+    """An instance's attributes are read and indexed."""
+
+    TYPE = "org.pacsless.instance.indexed.v1"
+    TOPIC = "dicom_image_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "sha256", "revision")  # fmt: skip
+
+    revision: int
+    sha256: str
+    created_date: str
+    """Date of first ingest, ``YYYY-MM-DD``: immutable, partitions the warehouse."""
+    received_at: str
+    transfer_syntax: str
+    file_size: int
+    dicom_json: Json
+    """The instance's metadata in the DICOM JSON Model (PS3.18 Annex F)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceConversionRequested(InstanceEvent):
+    """An instance needs a rendition before viewers can show it."""
+
+    TYPE = "org.pacsless.instance.conversion-requested.v1"
+    TOPIC = "conversion_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "sha256", "target_transfer_syntax")  # fmt: skip
+
+    sha256: str
+    transfer_syntax: str
+    target_transfer_syntax: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceConverted(InstanceEvent):
+    """A rendition lies beside the original."""
+
+    TYPE = "org.pacsless.instance.converted.v1"
+    TOPIC = "conversion_log_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "sha256", "target_transfer_syntax")  # fmt: skip
+
+    sha256: str
+    transfer_syntax: str
+    target_transfer_syntax: str
+    rendition_path: str
+    rendition_size: int
+    rendition_sha256: str
+    converted_at: str
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceConversionFailed(InstanceEvent):
+    """A rendition could not be made; the original is untouched."""
+
+    TYPE = "org.pacsless.instance.conversion-failed.v1"
+    TOPIC = "conversion_log_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "sha256", "target_transfer_syntax", "stage", "error_code")  # fmt: skip
+
+    sha256: str
+    transfer_syntax: str
+    target_transfer_syntax: str
+    stage: str
+    """``parse``, ``decode``, ``convert``, ``encode`` or ``verify``."""
+    error_code: str
+    error_text: str
+    failed_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessLogged(Event):
+    """A client asked for something over DICOMweb, and this is what it got."""
+
+    TYPE = "org.pacsless.access.logged.v1"
+    TOPIC = "access_log_queue"
+    IDENTITY = ("tenant_id", "request_id")
+
+    request_id: str
+    accessed_at: str
+    method: str
+    route: str
+    """The transaction and its resource: ``retrieve_instance``, ``search_studies``."""
+    path: str
+    """Without the query, which may name a patient."""
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    status: int
+    bytes_sent: int
+    duration_ms: float
+    remote_address: str
+    user_agent: str
+
+    @property
+    def subject(self) -> str:
+        return f"requests/{self.request_id}"
+
+    @property
+    def partition_key(self) -> str:
+        return f"{self.tenant_id}/{self.study_instance_uid}"
+
+
+EVENTS: Final[dict[str, type[Event]]] = {
+    event.TYPE: event
+    for event in (
+        InstanceStored,
+        InstanceReceived,
+        SeriesRevised,
+        InstanceIndexed,
+        InstanceConversionRequested,
+        InstanceConverted,
+        InstanceConversionFailed,
+        AccessLogged,
+    )
+}
+"""Every event there is, by type."""
+
+TOPICS: Final = tuple(dict.fromkeys(event.TOPIC for event in EVENTS.values()))
+"""Every topic there is, in the order of the flow."""
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Topic that takes the events of `topic` nobody could handle."""
+    return f"{topic}.dlq"
