@@ -88,9 +88,9 @@ def to_record(event: Event, source: str, time: str | None = None) -> Record:
 
 
 def _dump(data: Any) -> bytes:
-    return json.dumps(
-        data, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode("utf-8", "replace")
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "replace"
+    )
 
 
 def batch_item(
@@ -186,4 +186,3 @@ def _delivered(cloud_event: CloudEvent) -> Delivered[Event]:
         int(attributes.get(PARTITION_ATTRIBUTE, -1)),
         int(attributes.get(OFFSET_ATTRIBUTE, -1)),
     )
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pacsless.archive.incoming import IncomingFile, sweep_folder, unavailable
 from pacsless.errors import NotFound
 
 INCOMING: Final = ".incoming"
+_REMEMBERED_FOLDERS: Final = 100_000
 
 
 class FileArchive:
@@ -26,6 +26,7 @@ class FileArchive:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._incoming = self.root / INCOMING
+        self._durable_folders: set[Path] = {self.root}
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -147,18 +148,20 @@ class FileArchive:
         return self._path(key)
 
     def _make_folder(self, folder: Path) -> None:
-        """Make a folder and its parents, each durable in its parent."""
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for one in reversed(missing):
-            try:
-                one.mkdir()
-            except OSError as error:
-                if error.errno != errno.EEXIST:
-                    raise
-            _fsync_folder(one.parent)
+        """Make a folder and its parents, each durable in its parent.
+
+        A folder that exists may have been made a moment ago by somebody whose
+        fsync of the parent is still to come, so only folders this process made
+        durable itself are skipped.
+        """
+        if folder in self._durable_folders:
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _fsync_folder(folder.parent)
+        if len(self._durable_folders) >= _REMEMBERED_FOLDERS:
+            self._durable_folders = {self.root}
+        self._durable_folders.add(folder)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -1,0 +1,249 @@
+"""The archive on S3.
+
+What is being received lies on a local disk until it is sealed; a conditional PUT
+(``If-None-Match: *``) takes the place of the hard link, so here too a race has
+one winner and nothing is replaced. S3 answers a PUT when it is durable.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pacsless.archive import AlreadyKept, ArchiveUnavailable, Sealed, Stat
+from pacsless.archive.incoming import IncomingFile, sweep_folder
+from pacsless.errors import NotFound
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_PART: Final = 64 << 20
+"""Bytes of one part of a multipart upload; objects up to this go in one PUT."""
+_READ_AHEAD: Final = 256 << 10
+"""Bytes of one ranged GET of a reader: a header and the start of the pixel data."""
+
+
+class S3Archive:
+    """Archive below a prefix of a bucket (see `pacsless.archive.Archive`).
+
+    Parameters
+    ----------
+    bucket, prefix
+        Where the keys start.
+    incoming
+        Local, durable folder for what is being received.
+    endpoint
+        Another service than AWS.
+    """
+
+    def __init__(
+        self, bucket: str, prefix: str, incoming: Path, endpoint: str | None = None
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._incoming = incoming
+        incoming.mkdir(parents=True, exist_ok=True)
+        self._s3: S3Client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            config=Config(retries={"mode": "standard", "max_attempts": 4}, max_pool_connections=32),
+        )
+
+    def _name(self, key: str) -> str:
+        return self._prefix + key
+
+    def incoming(self) -> IncomingFile:
+        """Open a temporary file."""
+        return IncomingFile(self._incoming)
+
+    def sealed(self, name: str) -> Path | None:
+        """Path of a sealed file that has no key yet."""
+        path = self._incoming / name
+        return path if path.is_file() else None
+
+    def keep(self, sealed: Sealed, key: str) -> None:
+        """Upload under a key nobody has."""
+        path = self._incoming / sealed.name
+        try:
+            if sealed.size <= _PART:
+                self._s3.put_object(
+                    Bucket=self._bucket,
+                    Key=self._name(key),
+                    Body=path.read_bytes(),
+                    IfNoneMatch="*",
+                    ChecksumAlgorithm="SHA256",
+                )
+            else:
+                self._upload_parts(path, self._name(key))
+        except ClientError as error:
+            if _status(error) in (409, 412):
+                raise AlreadyKept("already-kept", "the key is taken") from None
+            raise _unavailable("keep", error) from None
+        except (BotoCoreError, OSError) as error:
+            raise _unavailable("keep", error) from None
+        path.unlink(missing_ok=True)
+
+    def _upload_parts(self, path: Path, name: str) -> None:
+        upload = self._s3.create_multipart_upload(
+            Bucket=self._bucket, Key=name, ChecksumAlgorithm="SHA256"
+        )["UploadId"]
+        try:
+            parts: list[Any] = []
+            with open(path, "rb") as file:
+                while block := file.read(_PART):
+                    part = self._s3.upload_part(
+                        Bucket=self._bucket,
+                        Key=name,
+                        UploadId=upload,
+                        PartNumber=len(parts) + 1,
+                        Body=block,
+                        ChecksumAlgorithm="SHA256",
+                    )
+                    parts.append(
+                        {
+                            "PartNumber": len(parts) + 1,
+                            "ETag": part["ETag"],
+                            "ChecksumSHA256": part.get("ChecksumSHA256", ""),
+                        }
+                    )
+            self._s3.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=name,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                IfNoneMatch="*",
+            )
+        except BaseException:
+            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload)
+            raise
+
+    def discard(self, sealed: Sealed) -> None:
+        """Remove a sealed file that gets no key."""
+        (self._incoming / sealed.name).unlink(missing_ok=True)
+
+    def sweep(self, keep: set[str], older_than: float) -> int:
+        """Remove forgotten incoming files."""
+        return sweep_folder(self._incoming, keep, older_than)
+
+    def open(self, key: str) -> BinaryIO:
+        """Open an object for reading by ranges."""
+        found = self.stat(key)
+        if found is None:
+            raise NotFound("no-such-key", "no such file in the archive")
+        raw = _Ranges(self._s3, self._bucket, self._name(key), found.size)
+        return cast(BinaryIO, io.BufferedReader(raw, _READ_AHEAD))
+
+    def stat(self, key: str) -> Stat | None:
+        """Size and age of an object, or None."""
+        try:
+            head = self._s3.head_object(Bucket=self._bucket, Key=self._name(key))
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise _unavailable("look at", error) from None
+        except BotoCoreError as error:
+            raise _unavailable("look at", error) from None
+        return Stat(key, head["ContentLength"], head["LastModified"].timestamp())
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Write or replace a derived object; S3's PUT is atomic."""
+        try:
+            self._s3.put_object(
+                Bucket=self._bucket, Key=self._name(key), Body=data, ChecksumAlgorithm="SHA256"
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable("write", error) from None
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        """Objects below a folder."""
+        start = self._name(prefix.rstrip("/") + "/" if prefix else "")
+        for page in self._pages(Prefix=start):
+            for found in page.get("Contents", []):
+                key = found["Key"].removeprefix(self._prefix)
+                yield Stat(key, found["Size"], found["LastModified"].timestamp())
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names of the folders directly below a folder."""
+        start = self._name(prefix.rstrip("/") + "/" if prefix else "")
+        for page in self._pages(Prefix=start, Delimiter="/"):
+            for found in page.get("CommonPrefixes", []):
+                yield found["Prefix"].removeprefix(start).rstrip("/")
+
+    def _pages(self, **how: str) -> Iterator[Any]:
+        try:
+            yield from self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket,
+                **how,  # type: ignore[arg-type]
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable("list", error) from None
+
+    def remove(self, key: str) -> None:
+        """Remove an object."""
+        try:
+            self._s3.delete_object(Bucket=self._bucket, Key=self._name(key))
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable("remove", error) from None
+
+    def local_path(self, key: str) -> None:
+        """Nothing lies on this disk."""
+        return
+
+
+class _Ranges(io.RawIOBase):
+    """An S3 object as a seekable file: every read is one ranged GET."""
+
+    def __init__(self, s3: S3Client, bucket: str, name: str, size: int) -> None:
+        self._s3, self._bucket, self._object, self._size = s3, bucket, name, size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError("negative seek position")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        end = min(self._at + len(view), self._size)
+        if end <= self._at:
+            return 0
+        try:
+            body = self._s3.get_object(
+                Bucket=self._bucket, Key=self._object, Range=f"bytes={self._at}-{end - 1}"
+            )["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable("read", error) from None
+        view[: len(body)] = body
+        self._at += len(body)
+        return len(body)
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _unavailable(what: str, error: Exception) -> ArchiveUnavailable:
+    # botocore's messages quote keys and endpoints; the code says enough.
+    code = (
+        str(error.response.get("Error", {}).get("Code", ""))
+        if isinstance(error, ClientError)
+        else type(error).__name__
+    )
+    return ArchiveUnavailable("archive", f"cannot {what} an object on S3: {code}")

@@ -1,0 +1,207 @@
+"""One suite, two archives: a folder, and S3 as moto serves it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from pacsless.archive import AlreadyKept, Archive, ArchiveUnavailable, Sealed, open_archive
+from pacsless.errors import NotFound
+from pacsless.settings import InvalidSetting, Settings
+
+KEY = "default/1.2/1.3/1.4.dcm"
+
+
+@pytest.fixture(scope="module")
+def moto_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3"])
+def archive(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Archive:
+    if request.param == "file":
+        return open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    endpoint = request.getfixturevalue("moto_endpoint")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    bucket = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:40]
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+    return open_archive(
+        Settings(archive=f"s3://{bucket}/pacs", spool=str(tmp_path), s3_endpoint=endpoint)
+    )
+
+
+def seal(archive: Archive, data: bytes) -> Sealed:
+    with archive.incoming() as incoming:
+        for start in range(0, len(data), 1000):
+            incoming.write(data[start : start + 1000])
+        return incoming.seal()
+
+
+def read(archive: Archive, key: str) -> bytes:
+    with archive.open(key) as file:
+        return file.read()
+
+
+def test_an_original_goes_from_incoming_to_its_key(archive: Archive) -> None:
+    data = bytes(range(256)) * 40
+    sealed = seal(archive, data)
+    assert (sealed.size, sealed.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert archive.stat(KEY) is None and archive.sealed(sealed.name) is not None
+    archive.keep(sealed, KEY)
+    assert read(archive, KEY) == data
+    found = archive.stat(KEY)
+    assert found is not None and found.size == len(data)
+    assert archive.sealed(sealed.name) is None
+
+
+def test_an_original_is_never_replaced(archive: Archive) -> None:
+    archive.keep(seal(archive, b"first"), KEY)
+    second = seal(archive, b"second")
+    with pytest.raises(AlreadyKept):
+        archive.keep(second, KEY)
+    assert read(archive, KEY) == b"first"
+    assert archive.sealed(second.name) is not None, "the loser is still there to quarantine"
+    archive.discard(second)
+    assert archive.sealed(second.name) is None
+
+
+def test_a_race_for_a_key_has_one_winner(archive: Archive) -> None:
+    contenders = [seal(archive, f"contender {n}".encode()) for n in range(6)]
+    outcomes: list[str] = []
+
+    def contend(sealed: Sealed) -> None:
+        try:
+            archive.keep(sealed, KEY)
+            outcomes.append(sealed.sha256)
+        except AlreadyKept:
+            outcomes.append("")
+
+    threads = [threading.Thread(target=contend, args=(one,)) for one in contenders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [one for one in outcomes if one]
+    assert len(outcomes) == 6 and len(winners) == 1
+    assert hashlib.sha256(read(archive, KEY)).hexdigest() == winners[0]
+
+
+def test_what_is_not_sealed_leaves_nothing(archive: Archive) -> None:
+    with archive.incoming() as incoming:
+        incoming.write(b"half an inst")
+    assert archive.sweep(keep=set(), older_than=0) == 0
+    assert list(archive.list("")) == []
+
+
+def test_sweep_spares_what_the_journal_names(archive: Archive) -> None:
+    wanted, forgotten = seal(archive, b"wanted"), seal(archive, b"forgotten")
+    assert archive.sweep(keep={wanted.name}, older_than=3600) == 0
+    assert archive.sweep(keep={wanted.name}, older_than=0) == 1
+    assert archive.sealed(wanted.name) and not archive.sealed(forgotten.name)
+
+
+def test_derived_files_are_replaced(archive: Archive) -> None:
+    archive.replace("metadata/default/1.2.json", b"[]")
+    archive.replace("metadata/default/1.2.json", b"[{}]")
+    assert read(archive, "metadata/default/1.2.json") == b"[{}]"
+
+
+def test_reading_by_ranges(archive: Archive) -> None:
+    data = bytes(n % 251 for n in range(700_000))
+    archive.keep(seal(archive, data), KEY)
+    with archive.open(KEY) as file:
+        assert file.seek(0, io.SEEK_END) == len(data)
+        file.seek(300_001)
+        assert file.read(5) == data[300_001:300_006]
+        file.seek(-3, io.SEEK_END)
+        assert file.read(10) == data[-3:]
+
+
+def test_listing(archive: Archive) -> None:
+    for key in (
+        "a/1.2/1.3/1.4.dcm",
+        "a/1.2/1.3/1.5.dcm",
+        "a/1.2/1.30/1.6.dcm",
+        "b/1.2/1.3/1.4.dcm",
+    ):
+        archive.keep(seal(archive, key.encode()), key)
+    assert sorted(one.key for one in archive.list("a/1.2/1.3/")) == [
+        "a/1.2/1.3/1.4.dcm",
+        "a/1.2/1.3/1.5.dcm",
+    ]
+    assert sorted(archive.folders("a/1.2/")) == ["1.3", "1.30"]
+    assert sorted(archive.folders("")) == ["a", "b"]
+    assert list(archive.list("c/")) == [] and list(archive.folders("c/")) == []
+    assert {one.size for one in archive.list("a/1.2/1.30")} == {len("a/1.2/1.30/1.6.dcm")}
+
+
+def test_what_is_not_there(archive: Archive) -> None:
+    with pytest.raises(NotFound):
+        archive.open(KEY)
+    archive.remove(KEY)
+    archive.replace(KEY, b"x")
+    archive.remove(KEY)
+    assert archive.stat(KEY) is None
+
+
+def test_a_file_archive_refuses_keys_that_leave_it(tmp_path: Path) -> None:
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    (tmp_path / "secret").write_text("secret")
+    for key in ("../secret", "/etc/passwd", "a/../../secret", ".incoming/x", "a\0b"):
+        with pytest.raises(NotFound):
+            archive.open(key)
+
+
+def test_large_objects_go_up_in_parts(
+    moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pacsless.archive.s3._PART", 5 << 20)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3", endpoint_url=moto_endpoint).create_bucket(Bucket="parts")
+    archive = open_archive(
+        Settings(archive="s3://parts", spool=str(tmp_path), s3_endpoint=moto_endpoint)
+    )
+    data = bytes(11 << 20)
+    archive.keep(seal(archive, data), KEY)
+    assert read(archive, KEY) == data
+    loser = seal(archive, bytes(6 << 20))
+    with pytest.raises(AlreadyKept):
+        archive.keep(loser, KEY)
+
+
+def test_a_store_that_does_not_answer_is_unavailable_and_names_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    archive = open_archive(
+        Settings(archive="s3://b", spool=str(tmp_path), s3_endpoint="http://127.0.0.1:9")
+    )
+    sealed = seal(archive, b"owed")
+    with pytest.raises(ArchiveUnavailable) as caught:
+        archive.keep(sealed, KEY)
+    assert "1.4" not in str(caught.value)
+    assert archive.sealed(sealed.name), "what could not be kept is still on the local disk"
+
+
+def test_an_address_must_be_file_or_s3() -> None:
+    with pytest.raises(InvalidSetting):
+        open_archive(Settings(archive="ftp://somewhere"))
