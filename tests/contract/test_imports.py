@@ -1,0 +1,144 @@
+"""Imports point one way, and each library has one door."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path
+    for top in ("pacsless", "functions", "scp-gateway")
+    for path in (ROOT / top).rglob("*.py")
+    if "node_modules" not in path.parts
+)
+
+DOORS = {
+    "cloudevents": {"pacsless/codec.py"},
+    "kafka": {"pacsless/bus.py"},
+    "boto3": {"pacsless/archive/s3.py"},
+    "botocore": {"pacsless/archive/s3.py"},
+    "pg8000": {"pacsless/postgres.py"},
+    "redis": {"pacsless/cache.py"},
+    "functions_framework": {"pacsless/handler.py", "pacsless/web.py", "pacsless/serving.py"},
+    "duckdb": {"pacsless/warehouse/"},
+    "sqlglot": {"pacsless/warehouse/"},
+    "pynetdicom": {"scp-gateway/", "pacsless/send.py"},
+    "imagecodecs": {"functions/transcode/"},
+}
+"""Library → the only places that may import it."""
+
+PURE = {
+    "pacsless.columns",
+    "pacsless.dicom",
+    "pacsless.dicomweb",
+    "pacsless.errors",
+    "pacsless.events",
+    "pacsless.identity",
+}
+"""What a function's core may import of the shared package."""
+
+PURE_LIBRARIES = {"pydicom", "numpy", "imagecodecs", "PIL"} | sys.stdlib_module_names
+WORLD = {"socket", "subprocess", "urllib", "http", "os", "shutil", "tempfile"}
+"""Standard modules that touch the world; ``urllib.parse`` and ``http.HTTPStatus`` do not."""
+
+EFFECTS = {
+    "functions/extract_tags/index.py",
+    "functions/qido_rs/search.py",
+    "functions/build_metadata/build.py",
+    "functions/wado_rs/retrieve.py",
+}
+"""Modules that carry a handler's effects: they get their connections as arguments."""
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules a file imports when it runs: imports for type checkers do not count."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: imports are absolute"
+            yield node.module or ""
+
+
+def within(module: str, allowed: set[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in allowed)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    name = name_of(path)
+    for module in imports(path):
+        top = module.partition(".")[0]
+        if name.startswith("pacsless/"):
+            assert top not in ("functions", "scp_gateway"), f"{name} imports {module}"
+        elif name.startswith("scp-gateway/"):
+            assert top != "functions", f"{name} imports {module}"
+        else:
+            own = ".".join(name.split("/")[:2])
+            assert top != "scp_gateway", f"{name} imports {module}"
+            assert top != "functions" or within(module, {own}), f"{name} imports {module}"
+        assert top != "tests", f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_each_library_has_one_door(path: Path) -> None:
+    name = name_of(path)
+    for module in imports(path):
+        doors = DOORS.get(module.partition(".")[0])
+        assert doors is None or any(name.startswith(door) for door in doors), (
+            f"{name} imports {module}: only {', '.join(sorted(doors))} may"
+        )
+
+
+CORES = [
+    path
+    for path in SOURCES
+    if name_of(path).startswith("functions/")
+    and path.name not in ("main.py", "routes.py", "__init__.py")
+    and name_of(path) not in EFFECTS
+]
+
+
+@pytest.mark.parametrize("path", CORES, ids=name_of)
+def test_a_core_is_pure(path: Path) -> None:
+    own = ".".join(name_of(path).split("/")[:2])
+    for module in imports(path):
+        top = module.partition(".")[0]
+        assert module in ("urllib.parse", "http") or top not in WORLD, (
+            f"{name_of(path)} touches the world: {module}"
+        )
+        assert (
+            within(module, PURE) or top in PURE_LIBRARIES or within(module, {own})
+        ), f"{name_of(path)} is a core and imports {module}"
+
+
+def test_the_dicom_modules_need_only_pydicom() -> None:
+    for path in SOURCES:
+        if name_of(path).startswith("pacsless/dicom/"):
+            for module in imports(path):
+                assert within(module, {"pydicom", "pacsless.dicom", "pacsless.errors"}) or (
+                    module.partition(".")[0] in sys.stdlib_module_names
+                ), f"{name_of(path)} imports {module}"
+
+
+def test_effects_modules_exist() -> None:
+    assert all((ROOT / name).is_file() for name in EFFECTS)
+    assert CORES
