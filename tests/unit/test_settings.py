@@ -1,0 +1,36 @@
+"""Settings come from the environment and keep their secrets out of sight."""
+
+from __future__ import annotations
+
+import pytest
+
+from pacsless.settings import InvalidSetting, Settings
+
+
+def test_the_environment_overrides_defaults() -> None:
+    settings = Settings.from_environ(
+        {
+            "PACSLESS_ARCHIVE": "s3://bucket/prefix",
+            "PACSLESS_KAFKA": "a:9092, b:9092,",
+            "PACSLESS_MEMORY_LIMIT_MB": " 512 ",
+            "PACSLESS_UNKNOWN": "ignored",
+            "HOME": "/nowhere",
+        }
+    )
+    assert settings.archive == "s3://bucket/prefix"
+    assert settings.kafka == ("a:9092", "b:9092")
+    assert settings.memory_limit_mb == 512
+    assert settings.tenant == Settings().tenant
+
+
+def test_a_number_must_be_one() -> None:
+    with pytest.raises(InvalidSetting, match="PACSLESS_MEMORY_LIMIT_MB"):
+        Settings.from_environ({"PACSLESS_MEMORY_LIMIT_MB": "plenty"})
+
+
+def test_passwords_do_not_show() -> None:
+    shown = repr(
+        Settings(postgres="postgresql://u:hidden1@h/d", redis="redis://:hidden2@h/0",
+                 doris_password="hidden3")  # fmt: skip
+    )
+    assert "hidden" not in shown
