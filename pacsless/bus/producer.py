@@ -1,0 +1,176 @@
+"""Sending events."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Self
+
+from pacsless.bus.connect import MAX_MESSAGE_BYTES, broker_errors, client_options
+from pacsless.bus.consumer import Message
+from pacsless.codec import Record, to_record
+from pacsless.errors import Unavailable
+from pacsless.events import Event
+from pacsless.settings import Settings
+
+if TYPE_CHECKING:
+    from kafka import KafkaProducer
+    from kafka.future import Future
+
+DELIVERY_SECONDS: Final = 30.0
+"""How long a record may wait for its acknowledgement before it counts as not sent."""
+
+
+class Producer:
+    """Sends records; idempotent, acknowledged by all in-sync replicas.
+
+    Thread-safe. The connection is made on first use, once per process.
+
+    Parameters
+    ----------
+    settings
+        Where the brokers are.
+    client_id
+        Name of this part in the broker's logs.
+    """
+
+    def __init__(self, settings: Settings, client_id: str) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._lock = threading.Lock()
+        self._client: KafkaProducer | None = None
+        self._pid = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Producer of this process, named after its function."""
+        return cls(settings, f"pacsless-{os.environ.get('FUNCTION_TARGET', 'producer')}")
+
+    def publish(self, events: Iterable[Event], source: str) -> None:
+        """Send events and return once the broker has acknowledged all of them.
+
+        Parameters
+        ----------
+        events
+            The facts.
+        source
+            CloudEvents ``source``: ``/functions/extract_tags``.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``: some may have been sent. Sending them again is harmless,
+            as their ids repeat.
+        Unprocessable
+            ``event-too-large``.
+        """
+        records = [to_record(event, source) for event in events]
+        if not records:
+            return
+        with broker_errors("cannot publish"):
+            futures = [self._send(one.topic, one.key, one.value, one.headers) for one in records]
+            for future in futures:
+                future.get(timeout=DELIVERY_SECONDS)
+
+    def send_record(
+        self, record: Record, on_done: Callable[[BaseException | None], None]
+    ) -> None:
+        """Send a record without waiting.
+
+        Parameters
+        ----------
+        record
+            As `pacsless.codec.to_record` made it.
+        on_done
+            Called exactly once, from the client's own thread or from this one:
+            with None when the broker has acknowledged the record, else with the
+            reason. It must not block.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``, if there is no connection; `on_done` is not called then.
+        """
+        with broker_errors("cannot send"):
+            future = self._send(record.topic, record.key, record.value, record.headers)
+        future.add_both(lambda _: on_done(future.exception if future.failed() else None))
+
+    def copy(self, message: Message, topic: str, headers: Iterable[tuple[str, bytes]]) -> None:
+        """Send a consumed message to another topic and wait for the acknowledgement.
+
+        Parameters
+        ----------
+        message
+            Its key, value and headers are kept as they are.
+        topic
+            Where to.
+        headers
+            What to add.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``.
+        """
+        kept = (*message.headers, *headers)
+        # Kafka refuses a record with neither key nor value; an empty value is
+        # as close to the original as it takes.
+        value = b"" if message.key is None and message.value is None else message.value
+        with broker_errors("cannot copy"):
+            self._send(topic, message.key, value, kept).get(timeout=DELIVERY_SECONDS)
+
+    def check(self) -> None:
+        """Raise `Unavailable` if the broker cannot be reached."""
+        with broker_errors("cannot connect"):
+            self._connected()
+
+    def flush(self, timeout: float = DELIVERY_SECONDS) -> None:
+        """Wait until everything sent is acknowledged or has failed.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``, if that takes longer than `timeout` seconds.
+        """
+        client = self._client
+        if client is not None and self._pid == os.getpid():
+            with broker_errors("cannot flush"):
+                client.flush(timeout=timeout)
+
+    def close(self) -> None:
+        """Send what is left and disconnect; the next use connects again."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            with broker_errors("cannot close"):
+                client.close(timeout=5)
+
+    def _send(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]
+    ) -> Future:
+        return self._connected().send(topic, value=value, key=key, headers=list(headers))
+
+    def _connected(self) -> KafkaProducer:
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                from kafka import KafkaProducer
+
+                self._client = KafkaProducer(
+                    **client_options(self._settings, self._client_id),
+                    acks="all",
+                    enable_idempotence=True,
+                    compression_type="lz4",
+                    # A batch's events leave together; a lone one waits this long.
+                    linger_ms=2,
+                    batch_size=128 << 10,
+                    max_request_size=MAX_MESSAGE_BYTES,
+                    max_block_ms=5_000,
+                    delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
+                    allow_auto_create_topics=False,
+                )
+                self._pid = os.getpid()
+            return self._client
+
+
+__all__ = ["Producer", "Unavailable"]
