@@ -1,9 +1,302 @@
-"""Walking the elements of a data set."""
+"""Walking the elements of a data set: tags, VRs, lengths and offsets, no values.
+
+Everything that reads DICOM here stands on this module: it never recurses,
+holds one window of the data in memory, and knows the encodings' odd corners
+(PS3.5 §7). Positions are offsets in the file, or in the inflated data set.
+"""
 
 from __future__ import annotations
 
+import io
+import zlib
+from struct import Struct
+from typing import BinaryIO, Final, NamedTuple
+
+from pacsless.dicom.transfer_syntaxes import lookup
 from pacsless.errors import Unprocessable
+
+UNDEFINED: Final = 0xFFFFFFFF
+ITEM: Final = 0xFFFEE000
+ITEM_DELIMITER: Final = 0xFFFEE00D
+SEQUENCE_DELIMITER: Final = 0xFFFEE0DD
+
+_WINDOW: Final = 16 * 1024
+_MAX_SKIPPED: Final = 1_000_000
+
+# PS3.5 Table 7.1-2: these have a 16 bit length. All others, also those of
+# tomorrow, have two reserved bytes and a 32 bit length (Table 7.1-1).
+_SHORT: Final = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US"
+_LONG: Final = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV"
+_VRS: Final = {
+    code: (code.decode("ascii"), long)
+    for codes, long in ((_SHORT, False), (_LONG, True))
+    for code in codes.split()
+}
 
 
 class ScanError(Unprocessable):
     """The bytes cannot be walked as DICOM. The message holds no values."""
+
+
+class Encoding(NamedTuple):
+    """How elements are written."""
+
+    implicit_vr: bool
+    little_endian: bool
+
+
+class Element(NamedTuple):
+    """One element, less its value.
+
+    ``vr`` is None where the bytes do not tell: implicit VR, items, delimiters.
+    """
+
+    tag: int
+    vr: str | None
+    length: int
+    offset: int
+
+
+class Source:
+    """A window that slides over a file; `start` is the position of ``window[0]``."""
+
+    __slots__ = ("_file", "origin", "size", "start", "window")
+
+    def __init__(self, file: BinaryIO, origin: int) -> None:
+        self._file = file
+        self.origin = origin
+        self.size: int | None = file.seek(0, io.SEEK_END)
+        self.start = origin
+        self.window = b""
+
+    def fill(self, position: int, count: int) -> bool:
+        """Bring ``count`` bytes at ``position`` into the window; False if there are fewer."""
+        begin = position - self.start
+        if begin >= 0 and begin + count <= len(self.window):
+            return True
+        if self.size is not None and position + count > self.size:
+            count = max(0, self.size - position)
+            enough = False
+        else:
+            enough = True
+        self._file.seek(position)
+        self.window = self._file.read(max(count, _WINDOW))
+        self.start = position
+        return enough and len(self.window) >= count
+
+    def read(self, position: int, count: int) -> bytes:
+        """Return exactly ``count`` bytes at ``position``.
+
+        Raises
+        ------
+        ScanError
+            ``truncated``.
+        """
+        if not self.fill(position, count):
+            raise truncated(position)
+        begin = position - self.start
+        return self.window[begin : begin + count]
+
+    def left(self, position: int) -> int:
+        """Return how many bytes there are from ``position`` on; negative if past the end.
+
+        Only meaningful after `fill` returned False for that position.
+        """
+        return (self.size or 0) - position
+
+
+class InflatingSource(Source):
+    """A window over a deflated data set, inflated as far as it is read, under a limit.
+
+    It only moves forward, as walking does.
+    """
+
+    __slots__ = ("_inflater", "_limit")
+
+    def __init__(self, file: BinaryIO, origin: int, limit: int) -> None:
+        super().__init__(file, 0)
+        self._file.seek(origin)
+        head = self._file.read(2)
+        self._file.seek(origin)
+        # PS3.5 §A.5 wants a raw deflate stream; some writers add zlib's header.
+        wrapped = len(head) == 2 and head[0] == 0x78 and int.from_bytes(head, "big") % 31 == 0
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        self._limit = limit
+        self.size = None
+
+    def fill(self, position: int, count: int) -> bool:
+        """Inflate until ``count`` bytes at ``position`` are in the window, or no more come."""
+        wanted = position + count
+        while (have := self.start + len(self.window)) < wanted and not self._inflater.eof:
+            if have >= self._limit:
+                raise ScanError(
+                    "inflate-limit",
+                    f"the deflated data set inflates past the limit of {self._limit} bytes",
+                )
+            room = min(max(_WINDOW, wanted - have), self._limit - have, 1 << 20)
+            compressed = self._inflater.unconsumed_tail or self._file.read(_WINDOW)
+            try:
+                more = self._inflater.decompress(compressed, room)
+            except zlib.error as error:
+                raise ScanError("bad-deflate", "the deflated data set is corrupt") from error
+            if not compressed and not more:
+                break
+            keep = max(0, position - self.start)
+            self.start += min(keep, len(self.window))
+            self.window = self.window[keep:] + more
+        begin = position - self.start
+        return begin >= 0 and begin + count <= len(self.window)
+
+    def left(self, position: int) -> int:
+        """Return how many bytes there are from ``position`` on, once all is inflated."""
+        return self.start + len(self.window) - position
+
+
+def truncated(position: int) -> ScanError:
+    """Return the error for data that ends too early."""
+    return ScanError("truncated", f"the data ends inside the element at or before byte {position}")
+
+
+def open_data_set(
+    file: BinaryIO, origin: int, transfer_syntax: str, inflate_limit: int
+) -> tuple[Source, Encoding]:
+    """Return a window over the data set at ``origin``, and how it is really encoded.
+
+    The first element tells when a transfer syntax lies about VR or byte order:
+    its VR is there or not, and its group is a small number one way round only.
+
+    Raises
+    ------
+    ScanError
+        ``truncated`` or ``bad-deflate``.
+    """
+    syntax = lookup(transfer_syntax)
+    source = Source(file, origin)
+    source.fill(origin, 8)
+    if syntax.deflated and not _is_explicit(source.window[:8]):
+        source = InflatingSource(file, origin, inflate_limit)
+        source.fill(0, 8)
+    head = source.window[:8]
+    if len(head) < 8:
+        raise ScanError("truncated", "there is no data set, not even one element")
+    little, big = int.from_bytes(head[:2], "little"), int.from_bytes(head[:2], "big")
+    plausible = (little <= 0x00FF, big <= 0x00FF)
+    little_endian = plausible[0] if plausible[0] != plausible[1] else syntax.little_endian
+    # Without a VR the element is implicit; a strange VR (two capitals) is not none.
+    explicit = head[4:6] in _VRS or (
+        not syntax.implicit_vr and head[4:6].isalpha() and head[4:6].isupper()
+    )
+    return source, Encoding(not explicit, little_endian)
+
+
+def _is_explicit(head: bytes) -> bool:
+    return head[:1] == b"\x08" and head[1:2] == b"\x00" and head[4:6] in _VRS
+
+
+_TAG: Final = {True: Struct("<HH").unpack_from, False: Struct(">HH").unpack_from}
+_U16: Final = {True: Struct("<H").unpack_from, False: Struct(">H").unpack_from}
+_U32: Final = {True: Struct("<L").unpack_from, False: Struct(">L").unpack_from}
+
+
+def next_element(source: Source, position: int, encoding: Encoding) -> Element | None:
+    """Return the element at ``position``, or None at the very end of the data.
+
+    Raises
+    ------
+    ScanError
+        ``truncated``, if only a part of an element's header is left.
+    """
+    begin = position - source.start
+    # 12 bytes are the longest header; near the end there may be but 8.
+    if (begin < 0 or begin + 12 > len(source.window)) and not source.fill(position, 12):
+        left = source.left(position)
+        if left == 0:
+            return None
+        if left < 8:
+            raise truncated(position)
+    begin = position - source.start
+    window = source.window
+    implicit_vr, little_endian = encoding
+    group, number = _TAG[little_endian](window, begin)
+    tag = group << 16 | number
+    if group != 0xFFFE and not implicit_vr:
+        code = window[begin + 4 : begin + 6]
+        known = _VRS.get(code)
+        if known is None and code.isalpha() and code.isupper():
+            # A VR we do not know has the long form; its reserved bytes are zero.
+            known = code.decode("ascii"), window[begin + 6 : begin + 8] == b"\0\0"
+        if known is not None:
+            vr, long = known
+            if not long:
+                return Element(tag, vr, _U16[little_endian](window, begin + 6)[0], position + 8)
+            if begin + 12 > len(window):
+                raise truncated(position)
+            return Element(tag, vr, _U32[little_endian](window, begin + 8)[0], position + 12)
+        # Some writers switch to implicit VR inside sequences: no VR, so be it.
+    return Element(tag, None, _U32[little_endian](window, begin + 4)[0], position + 8)
+
+
+def item_encoding(source: Source, position: int, vr: str | None, outer: Encoding) -> Encoding:
+    """Return how the items of a sequence at ``position`` are encoded.
+
+    Those of a UN element are implicit VR little endian, whatever the transfer
+    syntax (PS3.5 §6.2.2), unless their writer forgot.
+    """
+    if vr != "UN" or outer.implicit_vr:
+        return outer
+    if source.fill(position, 16):
+        begin = position - source.start
+        if source.window[begin + 12 : begin + 14] in _VRS:
+            return outer
+    return Encoding(implicit_vr=True, little_endian=True)
+
+
+def skip_undefined(source: Source, element: Element, encoding: Encoding) -> int:
+    """Return the position after an element of undefined length.
+
+    Raises
+    ------
+    ScanError
+        ``truncated``, ``bad-sequence`` or ``too-many-elements``.
+    """
+    position = element.offset
+    # One entry per open sequence or item: (is it a sequence, how it is encoded).
+    open_levels = [(True, item_encoding(source, position, element.vr, encoding))]
+    for _ in range(_MAX_SKIPPED):
+        in_sequence, level_encoding = open_levels[-1]
+        found = next_element(source, position, level_encoding)
+        if found is None:
+            raise truncated(position)
+        tag, vr, length, position = found
+        if tag == SEQUENCE_DELIMITER:
+            if not in_sequence:
+                open_levels.pop()  # the item's own delimiter is missing
+            open_levels.pop()
+            if not open_levels:
+                return position
+        elif in_sequence:
+            if tag != ITEM:
+                raise bad_sequence(found)
+            if length == UNDEFINED:
+                open_levels.append((False, level_encoding))
+            else:
+                position += length
+        elif tag == ITEM_DELIMITER:
+            open_levels.pop()
+        elif length == UNDEFINED:
+            open_levels.append((True, item_encoding(source, position, vr, level_encoding)))
+        else:
+            position += length
+    raise too_many(_MAX_SKIPPED)
+
+
+def bad_sequence(element: Element) -> ScanError:
+    """Return the error for something other than an item in a sequence."""
+    return ScanError(
+        "bad-sequence", f"an item was expected in the sequence before byte {element.offset}"
+    )
+
+
+def too_many(limit: int) -> ScanError:
+    """Return the error for a data set of too many elements."""
+    return ScanError("too-many-elements", f"the data set has more than {limit} elements or items")

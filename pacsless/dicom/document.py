@@ -1,0 +1,148 @@
+"""Metadata documents: arrays of DICOM JSON (PS3.18 §F.2), one line an instance.
+
+JSON allows line breaks between the elements of an array, and DICOM JSON as we
+write it holds none inside one. So a document is made from the lines of older
+ones without parsing values, an instance's entry is a line, and the line breaks
+count the originals a document accounts for: one that could not be read leaves
+an empty line. A reader compares that count with the files there are and knows
+whether the document is current.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from pacsless.dicom.dicom_json import encode, to_dicom_json
+from pacsless.dicom.header import read_header
+from pacsless.dicom.transfer_syntaxes import lookup
+from pacsless.errors import Unprocessable
+
+_SOP_INSTANCE_UID: Final = "00080018"
+_AVAILABLE_TRANSFER_SYNTAX_UID: Final = "00083002"
+_INSTANCE_NUMBER: Final = "00200013"
+_NO_NUMBER: Final = 1 << 31  # IS ends below it (PS3.5 Table 6.2-1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One instance in a document. Entries sort by Instance Number, then by UID."""
+
+    instance_number: int
+    uid_order: tuple[int, ...]
+    sop_instance_uid: str
+    line: bytes
+
+    @classmethod
+    def of_line(cls, line: bytes) -> Entry:
+        """Read back what orders an entry.
+
+        Raises
+        ------
+        ValueError
+            If the line is not an instance's DICOM JSON.
+        """
+        try:
+            attributes = json.loads(line)
+            uid = str(attributes[_SOP_INSTANCE_UID]["Value"][0])
+            return cls(_number(attributes), _components(uid), uid, line)
+        except (LookupError, TypeError, RecursionError):
+            raise ValueError("not an entry") from None
+
+
+def _number(attributes: dict[str, dict[str, list[object]]]) -> int:
+    values = attributes.get(_INSTANCE_NUMBER, {}).get("Value") or [None]
+    return values[0] if isinstance(values[0], int) else _NO_NUMBER
+
+
+def _components(uid: str) -> tuple[int, ...]:
+    """Order of a UID: 1.2.10 comes after 1.2.9."""
+    return tuple(int(part) if part.isdecimal() else -1 for part in uid.split("."))
+
+
+def make_entry(
+    file: BinaryIO, uids: tuple[str, str, str], bulk_data_uri: Callable[[str], str]
+) -> Entry:
+    """Read an instance's file and make its entry.
+
+    Parameters
+    ----------
+    file
+        A PS3.10 file.
+    uids
+        Study, series and SOP Instance UID it is addressed by. They are what the
+        entry says, also where the data set pads or spells them otherwise.
+    bulk_data_uri
+        Path of an attribute to its BulkDataURI.
+
+    Raises
+    ------
+    Unprocessable
+        If the file cannot be read as DICOM; the message holds no values.
+    """
+    try:
+        header = read_header(file)
+        attributes = to_dicom_json(header, bulk_data_uri)
+        for tag, uid in zip(("0020000D", "0020000E", _SOP_INSTANCE_UID), uids, strict=True):
+            attributes[tag] = {"vr": "UI", "Value": [uid]}
+        # Viewers tell video from images by it. It names what /frames serves.
+        syntax = lookup(header.transfer_syntax).web_uid
+        attributes[_AVAILABLE_TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [syntax]}
+        line = encode(dict(sorted(attributes.items())))
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+        # A library's message may quote a value.
+        raise Unprocessable("unreadable", "the file cannot be read as DICOM") from None
+    return Entry(_number(attributes), _components(uids[2]), uids[2], line)
+
+
+def compose(entries: Iterable[Entry], left_out: int) -> bytes:
+    """Make a document.
+
+    Parameters
+    ----------
+    entries
+        Its instances, in any order.
+    left_out
+        How many originals have no entry because they cannot be read.
+    """
+    lines = [entry.line for entry in sorted(entries)]
+    return _array(b",\n".join(lines), len(lines) + left_out)
+
+
+def join(documents: Sequence[bytes]) -> bytes:
+    """Make one document of several, in their order, from their bytes alone."""
+    bodies = [body for document in documents if (body := document[1:-1].strip())]
+    return _array(b",\n".join(bodies), sum(count(document) for document in documents))
+
+
+def _array(body: bytes, originals: int) -> bytes:
+    return b"[" + body + b"\n" * (originals - body.count(b"\n")) + b"]"
+
+
+def count(document: bytes) -> int:
+    """Return how many originals a document accounts for, left out ones included."""
+    return document.count(b"\n")
+
+
+def lines(document: bytes) -> Iterator[bytes]:
+    """Yield the entries of a document as they are written."""
+    for line in document[1:-1].split(b"\n"):
+        if entry := line.removesuffix(b","):
+            yield entry
+
+
+def find(document: bytes, sop_instance_uid: str) -> bytes | None:
+    """Return the entry of one instance, or None if the document has none."""
+    needle = encode({"vr": "UI", "Value": [sop_instance_uid]})
+    position = document.find(needle)
+    while position >= 0:
+        start = max(document.rfind(b"\n", 0, position) + 1, 1)
+        end = document.find(b"\n", position)
+        line = document[start:end].removesuffix(b",")
+        # The UID also stands in the entries that refer to it.
+        if Entry.of_line(line).sop_instance_uid == sop_instance_uid:
+            return line
+        position = document.find(needle, end)
+    return None
