@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
 
 from pacsless.errors import PacslessError
 
@@ -18,8 +18,52 @@ class InvalidSetting(PacslessError):
     """A setting has a value it cannot have."""
 
 
+_BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class FromEnviron:
+    """Base of settings classes: frozen dataclasses that read themselves from the environment."""
+
+    __slots__ = ()
+
+    PREFIX: ClassVar[str] = "PACSLESS_"
+    """What the name of a field's variable starts with."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of this process.
+
+        Raises
+        ------
+        InvalidSetting
+            If a number is not one, or neither true nor false.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for one in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
+            name = f"{cls.PREFIX}{one.name.upper()}"
+            if name in environ:
+                values[one.name] = _read(name, str(one.type), environ[name].strip())
+        return cls(**values)
+
+
+def _read(name: str, kind: str, text: str) -> Any:
+    if kind.startswith("tuple"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind == "int":
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidSetting("setting", f"{name} is not a whole number") from None
+    if kind == "bool":
+        if text.lower() not in _BOOLEANS:
+            raise InvalidSetting("setting", f"{name} is neither true nor false")
+        return _BOOLEANS[text.lower()]
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(FromEnviron):
     """Settings of every process; each reads what it needs."""
 
     archive: str = "file://.pacsless/archive"
@@ -52,30 +96,3 @@ class Settings:
     """DEBUG, INFO, WARNING or ERROR."""
     memory_limit_mb: int = 1024
     """Address space of a function worker in MiB, so a hostile file ends a worker and not the machine; 0 for none."""
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read the settings of this process.
-
-        Raises
-        ------
-        InvalidSetting
-            If a number is not one.
-        """
-        environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        for one in fields(cls):
-            name = f"PACSLESS_{one.name.upper()}"
-            if name not in environ:
-                continue
-            text = environ[name].strip()
-            if one.type.startswith("tuple"):
-                values[one.name] = tuple(part.strip() for part in text.split(",") if part.strip())
-            elif one.type == "int":
-                try:
-                    values[one.name] = int(text)
-                except ValueError:
-                    raise InvalidSetting("setting", f"{name} is not a whole number") from None
-            else:
-                values[one.name] = text
-        return cls(**values)
