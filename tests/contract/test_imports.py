@@ -125,9 +125,9 @@ def test_a_core_is_pure(path: Path) -> None:
         assert module in ("urllib.parse", "http") or top not in WORLD, (
             f"{name_of(path)} touches the world: {module}"
         )
-        assert (
-            within(module, PURE) or top in PURE_LIBRARIES or within(module, {own})
-        ), f"{name_of(path)} is a core and imports {module}"
+        assert within(module, PURE) or top in PURE_LIBRARIES or within(module, {own}), (
+            f"{name_of(path)} is a core and imports {module}"
+        )
 
 
 def test_the_dicom_modules_need_only_pydicom() -> None:

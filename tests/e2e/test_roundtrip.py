@@ -87,9 +87,7 @@ def test_the_data_set_comes_back_byte_for_byte(
     assert data_set(part.partition(b"\r\n\r\n")[2][:-2]) == original
 
 
-def test_dicomweb_client_searches_and_reads(
-    stack: Any, sent: dict[str, pydicom.Dataset]
-) -> None:
+def test_dicomweb_client_searches_and_reads(stack: Any, sent: dict[str, pydicom.Dataset]) -> None:
     client = DICOMwebClient(f"{stack.url}/dicom-web")
     ct = sent["CT_small.dcm"]
     uids = (ct.StudyInstanceUID, ct.SeriesInstanceUID, ct.SOPInstanceUID)
