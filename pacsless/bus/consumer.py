@@ -61,7 +61,24 @@ class Consumer:
     """
 
     def __init__(self, settings: Settings, group: str, client_id: str) -> None:
-        raise NotImplementedError
+        from kafka import KafkaConsumer
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+        with broker_errors("cannot connect"):
+            self._client: KafkaConsumer = KafkaConsumer(
+                **client_options(settings, client_id),
+                group_id=group,
+                # Never skip what came before the group existed.
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                allow_auto_create_topics=False,
+                # A rebalance leaves the lanes alone that stay here.
+                partition_assignment_strategy=[CooperativeStickyAssignor()],
+                max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+                fetch_max_bytes=4 * MAX_MESSAGE_BYTES,
+                session_timeout_ms=30_000,
+                max_poll_interval_ms=120_000,
+            )
 
     def subscribe(
         self,
@@ -70,4 +87,136 @@ class Consumer:
         on_revoked: Callable[[frozenset[Partition]], Mapping[Partition, Position]],
         on_lost: Callable[[frozenset[Partition]], None],
     ) -> None:
-        """Join the group."""
+        """Join the group.
+
+        The callbacks run inside `poll` and `close`, on the client's own thread
+        while the caller of `poll` waits: they may use what belongs to the
+        caller, but no method of this consumer, and must return well within the
+        session's 30 s, as there is no heartbeat meanwhile.
+
+        Parameters
+        ----------
+        topics
+            What to read.
+        on_assigned
+            Told which partitions are new here.
+        on_revoked
+            Told which partitions are about to go; returns what to commit for
+            them, which reaches the broker before they go.
+        on_lost
+            Told which partitions are gone already; nothing can be committed.
+        """
+        from kafka import ConsumerRebalanceListener
+
+        consumer = self._client
+
+        class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+            def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+                on_assigned(_ours(assigned))
+
+            def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+                last = on_revoked(_ours(revoked))
+                if last:
+                    consumer.commit_async(_theirs(last))
+
+            def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+                on_lost(_ours(lost))
+
+        self._client.subscribe(sorted(topics), listener=Listener())
+
+    def poll(self, timeout: float, max_messages: int = 500) -> list[Message]:
+        """Read messages and keep the group's membership alive.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait for the first one.
+        max_messages
+            At most so many.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``. Poll again later; the client reconnects by itself.
+        """
+        with broker_errors("cannot read"):
+            found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=max_messages)
+        return [
+            Message(
+                Partition(one.topic, one.partition),
+                one.offset,
+                one.timestamp / 1000,
+                one.key,
+                one.value,
+                tuple(one.headers),
+            )
+            for records in found.values()
+            for one in records
+        ]
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Read nothing from these for now; they stay ours."""
+        self._client.pause(*map(_their, partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Read from these again."""
+        self._client.resume(*map(_their, partitions))
+
+    def assignment(self) -> frozenset[Partition]:
+        """Return the partitions that are ours."""
+        return _ours(self._client.assignment())
+
+    def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Store positions, and return when the broker has them.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``; also while the group rebalances.
+        """
+        if positions:
+            with broker_errors("cannot commit"):
+                self._client.commit(_theirs(positions), timeout_ms=10_000)
+
+    def committed(self, partition: Partition) -> Position | None:
+        """Return what the group has committed last.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``.
+        """
+        with broker_errors("cannot read the committed position"):
+            found = self._client.committed(_their(partition), metadata=True, timeout_ms=10_000)
+        if found is None or found.offset < 0:
+            return None
+        return Position(found.offset, found.metadata or "")
+
+    def lag(self, partition: Partition, position: int) -> int | None:
+        """Count the messages from `position` to the end, as of the last fetch."""
+        end = self._client.highwater(_their(partition))
+        return None if end is None else max(0, end - position)
+
+    def close(self) -> None:
+        """Leave the group without committing anything more."""
+        with broker_errors("cannot close"):
+            self._client.close(autocommit=False, timeout_ms=5_000)
+
+
+def _their(partition: Partition) -> Any:
+    from kafka import TopicPartition
+
+    return TopicPartition(partition.topic, partition.number)
+
+
+def _ours(partitions: Iterable[Any]) -> frozenset[Partition]:
+    return frozenset(Partition(one.topic, one.partition) for one in partitions)
+
+
+def _theirs(positions: Mapping[Partition, Position]) -> dict[Any, Any]:
+    from kafka import OffsetAndMetadata
+
+    return {
+        _their(partition): OffsetAndMetadata(position.offset, position.metadata, -1)
+        for partition, position in positions.items()
+    }

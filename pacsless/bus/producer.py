@@ -73,9 +73,7 @@ class Producer:
             for future in futures:
                 future.get(timeout=DELIVERY_SECONDS)
 
-    def send_record(
-        self, record: Record, on_done: Callable[[BaseException | None], None]
-    ) -> None:
+    def send_record(self, record: Record, on_done: Callable[[BaseException | None], None]) -> None:
         """Send a record without waiting.
 
         Parameters
@@ -147,7 +145,11 @@ class Producer:
                 client.close(timeout=5)
 
     def _send(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes]],
     ) -> Future:
         return self._connected().send(topic, value=value, key=key, headers=list(headers))
 

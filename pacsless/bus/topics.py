@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
+from pacsless.bus.connect import MAX_MESSAGE_BYTES, broker_errors, client_options
+from pacsless.events import TOPICS, dead_letter_topic
 from pacsless.settings import Settings
+
+if TYPE_CHECKING:
+    from kafka import KafkaAdminClient
+
+_COORDINATOR_SECONDS: Final = 10.0
 
 
 def group_id(function: str, prefix: str = "pacsless-") -> str:
@@ -12,9 +22,19 @@ def group_id(function: str, prefix: str = "pacsless-") -> str:
     return prefix + function.replace("_", "-")
 
 
-def create_topics(
-    settings: Settings, partitions: int = 4, replication: int = -1, timeout: float = 30.0
-) -> list[str]:
+@contextmanager
+def _admin(settings: Settings, doing: str) -> Iterator[KafkaAdminClient]:
+    from kafka import KafkaAdminClient
+
+    with broker_errors(doing):
+        client = KafkaAdminClient(**client_options(settings, "pacsless-admin"))
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+def create_topics(settings: Settings, partitions: int = 4, replication: int = -1) -> list[str]:
     """Create every topic and its dead letters, unless they exist.
 
     Parameters
@@ -25,15 +45,37 @@ def create_topics(
         Of each topic; dead letters have one.
     replication
         Copies of each; the broker's default unless given.
-    timeout
-        Seconds until `Unavailable`.
 
     Returns
     -------
     list of str
         The topics that were created now.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``.
     """
-    raise NotImplementedError
+    wanted = dict.fromkeys(TOPICS, partitions)
+    wanted |= {dead_letter_topic(topic): 1 for topic in TOPICS}
+    with _admin(settings, "cannot create the topics") as client:
+        there = set(client.list_topics())
+        missing = {topic: count for topic, count in wanted.items() if topic not in there}
+        if missing:
+            client.create_topics(
+                {
+                    topic: {
+                        "num_partitions": count,
+                        "replication_factor": replication,
+                        "configs": {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+                        # Dead letters wait for a person, not for a week.
+                        | ({"retention.ms": "-1"} if topic.endswith(".dlq") else {}),
+                    }
+                    for topic, count in missing.items()
+                },
+                wait_for_metadata=True,
+            )
+    return list(missing)
 
 
 def function_lag(
@@ -54,10 +96,75 @@ def function_lag(
     -------
     dict
         Function to topic to events.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``.
     """
-    raise NotImplementedError
+    wanted = {function: sorted(topics) for function, topics in subscriptions.items()}
+    with _admin(settings, "cannot read the lag") as client:
+        ends = _offsets(client, {topic for topics in wanted.values() for topic in topics}, "end")
+        starts = _offsets(client, set(ends), "start")
+        lag: dict[str, dict[str, int]] = {}
+        for function, topics in wanted.items():
+            group = group_id(function, prefix)
+            done = _committed(client, group)
+            lag[function] = {
+                topic: sum(
+                    end - max(done.get((topic, number), 0), starts[topic][number])
+                    for number, end in ends.get(topic, {}).items()
+                )
+                for topic in topics
+            }
+    return lag
+
+
+def _committed(client: Any, group: str) -> dict[tuple[str, int], int]:
+    from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            found = client.list_group_offsets([group]).get(group, {})
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            # A fresh broker makes the offsets' topic when it is first asked.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return {(one.topic, one.partition): at.offset for one, at in found.items()}
 
 
 def dead_letter_counts(settings: Settings) -> dict[str, int]:
-    """Count the dead letters of each topic."""
-    raise NotImplementedError
+    """Count the dead letters of each topic.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``.
+    """
+    with _admin(settings, "cannot count the dead letters") as client:
+        buried = {dead_letter_topic(topic): topic for topic in TOPICS}
+        ends, starts = (_offsets(client, set(buried), which) for which in ("end", "start"))
+    return {
+        topic: sum(ends.get(name, {}).values()) - sum(starts.get(name, {}).values())
+        for name, topic in buried.items()
+    }
+
+
+def _offsets(client: Any, topics: set[str], which: str) -> dict[str, dict[int, int]]:
+    """First or next offset of every partition of those topics that exist."""
+    from kafka import OffsetSpec, TopicPartition
+
+    spec = OffsetSpec.LATEST if which == "end" else OffsetSpec.EARLIEST
+    there = [one for one in client.describe_topics() if one["name"] in topics]
+    asked = {
+        TopicPartition(one["name"], part["partition_index"]): spec
+        for one in there
+        for part in one["partitions"]
+    }
+    found: dict[str, dict[int, int]] = {}
+    for one, position in client.list_partition_offsets(asked).items() if asked else ():
+        found.setdefault(one.topic, {})[one.partition] = position.offset
+    return found

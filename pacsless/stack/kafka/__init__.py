@@ -149,7 +149,9 @@ def prepare(
         f"-Dlog4j2.configurationFile={logging}", "-cp", f"{lib}/*",
     ]  # fmt: skip
     if not (data / "meta.properties").exists():
-        identifier = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # A leading "-" would be read as an option.
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        identifier = text.replace("-", "_")
         done = subprocess.run(
             [*command, "kafka.tools.StorageTool", "format", "--standalone", "-t", identifier,
              "-c", str(properties)],
