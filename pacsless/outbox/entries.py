@@ -1,0 +1,152 @@
+"""What the outbox's journal says: a line for each entry, and one for each step of its fate."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pacsless.archive import Sealed
+from pacsless.codec import Record
+from pacsless.outbox.journal import read_lines, segment_path, segments
+
+# The first letter of a line. An intent promises events about a file that gets
+# its key next; a note is events alone. The others name the ids of such entries.
+INTENT: Final = b"I"
+NOTE: Final = b"N"
+KEPT: Final = b"K"
+CANCELLED: Final = b"C"
+DONE: Final = b"D"
+ENTRIES: Final = (INTENT, NOTE)
+SETTLED: Final = (CANCELLED, DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A promise to publish events about a file once it has its key."""
+
+    id: int
+    segment: int
+    sealed: Sealed
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Events to publish together; done when the broker has acknowledged all."""
+
+    id: int
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much waits, and for how long."""
+
+    entries: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLine:
+    """An entry as it stands in the journal; its payload is parsed when it is needed."""
+
+    id: int
+    segment: int
+    written_at: float
+    _payload: bytes
+
+    @classmethod
+    def read(cls, segment: int, body: bytes) -> Self:
+        """Take a body apart."""
+        _, number, written_at, payload = body.split(b" ", 3)
+        return cls(int(number), segment, float(written_at), payload)
+
+    def intent(self) -> Intent:
+        """Return the promise, of an intent's line."""
+        payload = json.loads(self._payload)
+        name, size, sha256 = payload["sealed"]
+        return Intent(self.id, self.segment, Sealed(name, size, sha256), payload["key"])
+
+    def entry(self) -> Entry:
+        """Return what is to be published."""
+        return Entry(self.id, tuple(map(_record, json.loads(self._payload)["records"])))
+
+
+def intent_body(number: int, sealed: Sealed, key: str, records: Sequence[Record]) -> bytes:
+    """Line of a promise."""
+    return _entry_body(
+        INTENT,
+        number,
+        {
+            "sealed": [sealed.name, sealed.size, sealed.sha256],
+            "key": key,
+            "records": [_plain(record) for record in records],
+        },
+    )
+
+
+def note_body(number: int, records: Sequence[Record]) -> bytes:
+    """Line of events alone."""
+    return _entry_body(NOTE, number, {"records": [_plain(record) for record in records]})
+
+
+def mark_body(kind: bytes, numbers: Iterable[int]) -> bytes:
+    """Line of a step in the fate of entries."""
+    return b" ".join((kind, *(b"%d" % number for number in numbers)))
+
+
+def ids_of(body: bytes) -> list[int]:
+    """Return the entries a line is about."""
+    if body[:1] in ENTRIES:
+        return [int(body.split(b" ", 2)[1])]
+    return [int(one) for one in body.split(b" ")[1:]]
+
+
+def read_bodies(folder: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of segments, each with the number of its segment."""
+    for number in numbers:
+        try:
+            with open(segment_path(folder, number), "rb") as file:
+                yield from ((number, body) for _, body in read_lines(file))
+        except FileNotFoundError:
+            continue  # its owner was done with it
+
+
+def outbox_depth(spool: Path) -> Depth:
+    """Count what waits in a spool, from its journal alone: the gateway may be down."""
+    folder = spool / "outbox"
+    settled: set[int] = set()
+    entries: list[tuple[int, float]] = []
+    for _, body in read_bodies(folder, segments(folder)):
+        if body[:1] in ENTRIES:
+            entries.append((ids_of(body)[0], float(body.split(b" ", 3)[2])))
+        elif body[:1] in SETTLED:
+            settled.update(ids_of(body))
+    now = time.time()
+    waiting = [written_at for number, written_at in entries if number not in settled]
+    return Depth(len(waiting), max(0.0, now - min(waiting, default=now)))
+
+
+def _entry_body(kind: bytes, number: int, payload: dict[str, Any]) -> bytes:
+    text = json.dumps(payload, separators=(",", ":")).encode()
+    return b"%b %d %.3f %b" % (kind, number, time.time(), text)
+
+
+def _plain(record: Record) -> list[Any]:
+    # Latin-1 takes any bytes to JSON text and back.
+    headers = [[name, value.decode("latin-1")] for name, value in record.headers]
+    return [record.topic, record.key.decode("latin-1"), record.value.decode("latin-1"), headers]
+
+
+def _record(plain: list[Any]) -> Record:
+    topic, key, value, headers = plain
+    return Record(
+        topic,
+        key.encode("latin-1"),
+        value.encode("latin-1"),
+        tuple((name, one.encode("latin-1")) for name, one in headers),
+    )
