@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import math
+from base64 import b64encode
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final, cast
 
-from pacsless.dicom.header import BulkValue, Header
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.tag import BaseTag
+
+from pacsless.dicom import values
+from pacsless.dicom.dataset import BulkValue, Header
+from pacsless.dicom.elements import InflatingSource, ScanError
+from pacsless.dicom.header import DEFAULT_LIMITS, PALETTES
+from pacsless.errors import NotFound, Unprocessable
+
+# RFC 8259 §6: integers beyond this are not exact in most JSON parsers.
+_EXACT: Final = 2**53
+_NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+# PS3.5 §7.1: these groups are of commands, files and directories, not data sets.
+_FIRST_GROUP: Final = 0x0008
 
 
 def to_dicom_json(
     header: Header,
     bulk_data_uri: Callable[[str], str],
     *,
-    inline_limit: int = 1024,
+    inline_limit: int = DEFAULT_LIMITS.inline_bytes,
     warnings: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return the DICOM JSON Model object of a header.
+
+    Every value that JSON cannot carry exactly is still there: a DS or IS that
+    is no number is a string (§F.2.3 allows that), 64-bit integers past 2^53
+    are strings, and an element with NaN or an infinity, for which §F.2.3 has
+    no form, is referred to by a BulkDataURI (§F.2.2).
 
     Parameters
     ----------
@@ -30,13 +51,122 @@ def to_dicom_json(
         Pixel Data never.
     warnings
         If given, gets a line (path and fault, no value) for each value that
-        could not be emitted as its VR says.
+        is not what its VR says.
     """
-    raise NotImplementedError
+    writer = _Writer(bulk_data_uri, inline_limit, [] if warnings is None else warnings)
+    return writer.data_set(header, "", header.pixel_representation)
+
+
+class _Writer:
+    """One conversion; recursion is bounded by the depth `read_header` allows."""
+
+    def __init__(
+        self, bulk_data_uri: Callable[[str], str], inline_limit: int, warnings: list[str]
+    ) -> None:
+        self._bulk_data_uri = bulk_data_uri
+        self._inline_limit = inline_limit
+        self._warnings = warnings
+
+    def data_set(self, header: Header, path: str, pixel_representation: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        own = header.get_item(0x00280103) if 0x00280103 in header else None
+        signed = pixel_representation if own is None else header.pixel_representation
+        in_order = True
+        last = 0
+        for element in header.raw_elements():
+            tag = int(element.tag)
+            # Group lengths are excluded (§F.2.2), and groups that are of no data set.
+            if tag & 0xFFFF == 0 or tag >> 16 < _FIRST_GROUP:
+                continue
+            in_order = in_order and tag > last
+            last = tag
+            name = f"{tag:08X}"
+            found[name] = (
+                self._raw(header, element, path + name, signed)
+                if isinstance(element, RawDataElement)
+                else self._decoded(element, path + name, signed)
+            )
+        for tag, bulk in header.bulk.items():
+            in_order = False
+            name = f"{tag:08X}"
+            vr = values.definite_vr(bulk.vr, signed)
+            found[name] = (
+                {"vr": vr}
+                if bulk.length == 0
+                else {"vr": vr, "BulkDataURI": self._bulk_data_uri(path + name)}
+            )
+        return found if in_order else dict(sorted(found.items()))
+
+    def _raw(
+        self, header: Header, element: RawDataElement, path: str, pixel_representation: int
+    ) -> dict[str, Any]:
+        vr = values.definite_vr(element.VR or "UN", pixel_representation)
+        value = element.value or b""
+        if not value:
+            return {"vr": vr}
+        if vr in values.BINARY:
+            if len(value) > self._inline_limit and int(element.tag) not in PALETTES:
+                return {"vr": vr, "BulkDataURI": self._bulk_data_uri(path)}
+            swap = values.swap_size(vr, element.is_little_endian)
+            inline = b64encode(values.to_little_endian(value, swap)).decode("ascii")
+            return {"vr": vr, "InlineBinary": inline}
+        found = values.decode(vr, value, element.is_little_endian, header.text_encoding)
+        if not found:
+            return {"vr": vr}
+        if vr == "PN":
+            return {"vr": vr, "Value": [_person_name(cast("str | None", name)) for name in found]}
+        if vr in ("FL", "FD") and not all(math.isfinite(cast("float", number)) for number in found):
+            self._warnings.append(f"{path}: NaN or infinite, as BulkDataURI")
+            return {"vr": vr, "BulkDataURI": self._bulk_data_uri(path)}
+        if vr in values.NUMERIC_TEXT:
+            self._check_numbers(vr, found, path)
+        elif vr in ("SV", "UV"):
+            found = [_exact(cast("int", number)) for number in found]
+        return {"vr": vr, "Value": found}
+
+    def _check_numbers(self, vr: str, found: list[values.type_of_value], path: str) -> None:
+        for i, number in enumerate(found):
+            if isinstance(number, str):
+                self._warnings.append(f"{path}: not a number, as text")
+            elif isinstance(number, int):
+                found[i] = _exact(number)
+            elif isinstance(number, float) and vr == "IS":
+                self._warnings.append(f"{path}: not an integer")
+
+    def _decoded(
+        self, element: DataElement, path: str, pixel_representation: int
+    ) -> dict[str, Any]:
+        if element.VR != "SQ":
+            # Assigned by the caller, so it is valid and small.
+            return element.to_json_dict(None, 0)
+        items = [
+            self.data_set(item, f"{path}/{i}/", pixel_representation)
+            for i, item in enumerate(element.value)
+        ]
+        return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+def _exact(number: int) -> int | str:
+    return number if -_EXACT <= number <= _EXACT else str(number)
+
+
+def _person_name(name: str | None) -> dict[str, str] | None:
+    """Return the non-empty component groups of a name (§F.2.2), null for an empty one."""
+    if name is None:
+        return None
+    groups = zip(_NAME_GROUPS, name.split("="), strict=False)
+    return {kind: group.rstrip(" ") for kind, group in groups if group.rstrip(" ")}
 
 
 def find_bulk_data(header: Header, path: str) -> BulkValue | bytes:
-    """Return the value that the BulkDataURI for `path` refers to.
+    """Return the value that the BulkDataURI for ``path`` refers to.
+
+    Parameters
+    ----------
+    header
+        From `read_header`, of the same file.
+    path
+        As given to ``bulk_data_uri``.
 
     Returns
     -------
@@ -46,16 +176,90 @@ def find_bulk_data(header: Header, path: str) -> BulkValue | bytes:
     Raises
     ------
     NotFound
-        If there is no such attribute.
+        If there is no such attribute, or it is a sequence.
     """
-    raise NotImplementedError
+    *way, name = path.split("/")
+    data_set = header
+    for tag, index in zip(way[::2], way[1::2], strict=False):
+        element = _element(data_set, tag)
+        if not isinstance(element, DataElement) or element.VR != "SQ":
+            raise _no_such(path)
+        if not index.isascii() or not index.isdecimal() or int(index[:9]) >= len(element.value):
+            raise _no_such(path)
+        data_set = element.value[int(index)]
+    found = _element(data_set, name)
+    if len(way) % 2 or found is None or isinstance(found, DataElement):
+        raise _no_such(path)
+    if isinstance(found, BulkValue):
+        return found
+    vr = values.definite_vr(found.VR or "UN", data_set.pixel_representation)
+    swap = values.swap_size(vr, found.is_little_endian)
+    return values.to_little_endian(found.value or b"", swap)
 
 
-def read_bulk_data(file: BinaryIO, header: Header, path: str) -> bytes:
-    """Return the value for `path`, little endian, whatever the transfer syntax."""
-    raise NotImplementedError
+def _element(data_set: Header, name: str) -> RawDataElement | DataElement | BulkValue | None:
+    if len(name) != 8:
+        return None
+    try:
+        tag = BaseTag(int(name, 16))
+    except ValueError:
+        return None
+    if tag in data_set.bulk:
+        return data_set.bulk[tag]
+    return data_set.get_item(tag) if tag in data_set else None
+
+
+def _no_such(path: str) -> NotFound:
+    return NotFound("no-such-attribute", f"the instance has no bulk data at {path[:64]!r}")
+
+
+def read_bulk_data(
+    file: BinaryIO, header: Header, path: str, *, inflate_limit: int = 512 * 1024 * 1024
+) -> bytes:
+    """Return the value for ``path``, little endian, whatever the transfer syntax.
+
+    Parameters
+    ----------
+    file
+        The file ``header`` was read from.
+    header, path
+        As for `find_bulk_data`.
+    inflate_limit
+        Most bytes to inflate of a deflated data set.
+
+    Raises
+    ------
+    NotFound
+        If there is no such attribute.
+    Unprocessable
+        ``fragments``: encapsulated Pixel Data is no single value, its frames
+        are (`locate_frames`); ``truncated``; ``inflate-limit``.
+    """
+    found = find_bulk_data(header, path)
+    if isinstance(found, bytes):
+        return found
+    if found.length is None:
+        raise Unprocessable("fragments", "the value is encapsulated: retrieve its frames instead")
+    if header.deflated:
+        source = InflatingSource(file, header.dataset_offset, inflate_limit)
+        value = source.read(found.offset, found.length)
+    else:
+        file.seek(found.offset)
+        value = _read_exactly(file, found.length)
+    return values.to_little_endian(value, found.swap)
+
+
+def _read_exactly(file: BinaryIO, length: int) -> bytes:
+    """Read ``length`` bytes; a lying length must not be allocated first."""
+    here = file.tell()
+    if file.seek(0, 2) - here < length:
+        raise ScanError("truncated", "the file ends inside the value")
+    file.seek(here)
+    return file.read(length)
 
 
 def encode(document: object) -> bytes:
-    """Serialise DICOM JSON: UTF-8, compact, never a bare NaN."""
-    raise NotImplementedError
+    """Serialise DICOM JSON: UTF-8, compact, never a bare NaN (RFC 8259)."""
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8"
+    )

@@ -72,7 +72,9 @@ def split_part10(file: BinaryIO) -> Part10:
     head = source.window
     start = 0
     # A bare data set may have these four letters there by chance.
-    if head[_PREAMBLE:].startswith(_PREFIX) and not head.startswith(_GROUP_8):
+    if head[_PREAMBLE:].startswith(_PREFIX) and (
+        head[_PREAMBLE + 4 :].startswith(b"\x02\0") or not head.startswith(_GROUP_8)
+    ):
         start = _PREAMBLE + 4
     elif head.startswith(_PREFIX):
         start = len(_PREFIX)
