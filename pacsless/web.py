@@ -17,19 +17,33 @@ resources it asks for as keyword-only parameters by annotation::
 
 from __future__ import annotations
 
+import inspect
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import flask
+import functions_framework
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 from werkzeug.wrappers import Response
+from werkzeug.wsgi import FileWrapper
 
+from pacsless import metrics, resources, worker
 from pacsless.archive import Archive
+from pacsless.errors import NotFound, PacslessError
+from pacsless.identity import valid_tenant, valid_uid
+from pacsless.settings import Settings
 
 TENANT_HEADER: Final = "X-Pacsless-Tenant"
 ROOT_HEADER: Final = "X-Pacsless-Root"
 ACCEL_HEADER: Final = "X-Pacsless-Accel"
 ROUTE_HEADER: Final = "X-Pacsless-Route"
+
+_logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,11 @@ class Route:
     handler: Callable[..., Response]
     clause: str
     """Where it is specified: ``PS3.18 §10.4.1.1.3``."""
+
+    @property
+    def name(self) -> str:
+        """The transaction and its resource, as logs and metrics call it."""
+        return self.handler.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +79,10 @@ class Request:
     @property
     def base_url(self) -> str:
         """Absolute URL of the root as the client sees it (RetrieveURL, BulkDataURI)."""
-        raise NotImplementedError
+        headers = self.http.headers
+        scheme = headers.get("X-Forwarded-Proto", self.http.scheme)
+        host = headers.get("X-Forwarded-Host", self.http.host)
+        return f"{scheme}://{host}{self.root}"
 
     @property
     def accelerated(self) -> bool:
@@ -68,9 +90,14 @@ class Request:
         return self.http.headers.get(ACCEL_HEADER) == "1"
 
 
-def serves(
-    name: str, routes: Sequence[Route]
-) -> Callable[[flask.Request], Response]:
+class _UidConverter(BaseConverter):
+    """Takes any segment, so that what is no UID is told so (400) and not 404."""
+
+    def to_python(self, value: str) -> str:
+        return valid_uid(value, "the path")
+
+
+def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Response]:
     """Make an HTTP function of functions-framework from a route table.
 
     Parameters
@@ -80,12 +107,85 @@ def serves(
     routes
         What it answers; anything else is 404, another method 405.
     """
-    raise NotImplementedError
+    needs = {id(route.handler): _needs(route.handler) for route in routes}
+    kinds = {kind for one in needs.values() for kind in one.values()}
+    table = Map(
+        [Rule(one.rule, endpoint=one, methods=one.methods.split()) for one in routes],
+        converters={"uid": _UidConverter},
+        strict_slashes=False,
+        merge_slashes=False,
+    )
+
+    def function(request: flask.Request) -> Response:
+        worker.start(name, request.environ)
+        told = worker.operations(request.path, kinds)
+        if told is not None:
+            return told
+        began = time.perf_counter()
+        route = ""
+        try:
+            asked = _request(request)
+            path = request.path.removeprefix(asked.root) or "/"
+            found, variables = table.bind("").match(path, request.method)
+            route = found.name
+            given = {key: resources.get(kind) for key, kind in needs[id(found.handler)].items()}
+            response: Response = found.handler(asked, **variables, **given)
+        except (RequestRedirect, HTTPException, PacslessError) as error:
+            response = _refusal(error)
+        except Exception:
+            _logger.exception("request failed", extra={"fields": {"route": route}})
+            response = plain(500, "Something went wrong here; the server's log says what.")
+        metrics.REQUESTS.labels(name, route, str(response.status_code)).inc()
+        metrics.REQUEST_SECONDS.labels(name, route).observe(time.perf_counter() - began)
+        response.headers[ROUTE_HEADER] = route
+        return response
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"HTTP function {name}."
+    functions_framework.http(function)
+    return function
+
+
+def _needs(handler: Callable[..., Response]) -> dict[str, Any]:
+    positional = [
+        one
+        for one in inspect.signature(handler).parameters.values()
+        if one.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    return resources.needs(handler, after=len(positional))
+
+
+def _request(request: flask.Request) -> Request:
+    settings: Settings = resources.get(Settings)
+    tenant = valid_tenant(request.headers.get(TENANT_HEADER) or settings.tenant)
+    root = request.headers.get(ROOT_HEADER) or settings.dicomweb_root
+    return Request(tenant, root.rstrip("/"), request)
+
+
+def _refusal(error: RequestRedirect | HTTPException | PacslessError) -> Response:
+    match error:
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            return plain(405, "The resource does not take this method.", {"Allow": allowed})
+        case RequestRedirect():
+            return plain(404, "There is no such resource.")
+        case HTTPException():
+            status = error.code or 500
+            sentence = "There is no such resource." if status == 404 else f"{error.name}."
+            return plain(status, sentence)
+        case PacslessError():
+            # 422 is an event's fate; to a client an object that cannot be read
+            # is a fault of the server.
+            status = 500 if error.status == 422 else error.status.value
+            if status >= 500:
+                _logger.warning("request not served", exc_info=error)
+            sentence = error.message[:1].upper() + error.message[1:].rstrip(".") + "."
+            return plain(status, sentence, {"Retry-After": "1"} if status == 503 else None)
 
 
 def plain(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with one sentence of text/plain (PS3.18 §8.5 leaves the body open)."""
-    raise NotImplementedError
+    return Response(sentence + "\n", status, headers, content_type="text/plain; charset=utf-8")
 
 
 def accel(
@@ -105,4 +205,19 @@ def accel(
     NotFound
         If there is no such file.
     """
-    raise NotImplementedError
+    found = archive.stat(key)
+    if found is None:
+        raise NotFound("no-such-object", "there is no such object")
+    if request.accelerated and archive.local_path(key) is not None:
+        response = Response(None, 200, headers, content_type=content_type)
+        response.headers["X-Accel-Redirect"] = f"/internal/archive/{quote(key)}"
+        return response
+    body: Any = FileWrapper(archive.open(key), 1 << 18)
+    response = Response(body, 200, headers, content_type=content_type, direct_passthrough=True)
+    response.content_length = found.size
+    if "," in request.http.headers.get("Range", ""):
+        # Several ranges would need multipart/byteranges; RFC 9110 §14.2 lets a
+        # server ignore the header.
+        return response
+    environ = request.http.environ
+    return response.make_conditional(environ, accept_ranges=True, complete_length=found.size)
