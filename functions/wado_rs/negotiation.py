@@ -1,0 +1,197 @@
+"""Which representation to send: the Accept header against what can be sent.
+
+PS3.18 §8.7 as clients really write it: quoted and unquoted parameters,
+``transfer-syntax=*``, any case. One pass over the header, so its length is all
+that its reading costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pacsless.errors import NotAcceptable
+
+MULTIPART: Final = "multipart/related"
+OCTET_STREAM: Final = "application/octet-stream"
+ANY: Final = "*"
+
+# PS3.18 Table 8.7.3-2 and the like: what a media type without a transfer-syntax
+# parameter means. Only uncompressed bytes need the rule: they carry nothing that
+# tells them from a codestream, so a client that names no syntax must not get one.
+_DEFAULT_SYNTAX: Final = {OCTET_STREAM: "1.2.840.10008.1.2.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRange:
+    """One element of an Accept header; names in lower case."""
+
+    media_type: str
+    part_type: str = ""
+    """The ``type`` parameter of a multipart range."""
+    transfer_syntax: str = ""
+    """UID, ``*``, or empty if the client named none."""
+    quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """Something that can be sent."""
+
+    media_type: str
+    """Of a part, or of the whole body."""
+    transfer_syntax: str = ""
+    """Empty where the notion does not apply, as for JSON."""
+    multipart: bool = False
+
+    @property
+    def content_type(self) -> str:
+        """Content-Type of a part, spelt as viewers compare it: case-sensitively."""
+        if not self.transfer_syntax:
+            return self.media_type
+        return f"{self.media_type}; transfer-syntax={self.transfer_syntax}"
+
+
+def choose(
+    accept: str | None, offers: Sequence[Representation], query: str | None = None
+) -> Representation:
+    """Choose what to send.
+
+    Parameters
+    ----------
+    accept
+        The Accept header; None or empty accepts anything.
+    offers
+        What there is, best first.
+    query
+        The ``accept`` query parameter, which goes before the header
+        (PS3.18 §8.3.3.1): links cannot set headers.
+
+    Raises
+    ------
+    NotAcceptable
+        If nothing offered is accepted. The message says what is offered.
+    """
+    text = query or accept or "*/*"
+    ranges = list(parse_accept(text))
+    best: Representation | None = None
+    best_quality = 0.0
+    for offer in offers:
+        quality = _quality(offer, ranges)
+        if quality > best_quality:
+            best, best_quality = offer, quality
+    if best is None:
+        raise NotAcceptable("not-acceptable", f"this can be sent as {_told(offers)}")
+    return best
+
+
+def _told(offers: Sequence[Representation]) -> str:
+    said = [
+        f'{MULTIPART}; type="{offer.media_type}"'
+        + (f"; transfer-syntax={offer.transfer_syntax}" if offer.transfer_syntax else "")
+        if offer.multipart
+        else offer.content_type
+        for offer in offers
+    ]
+    return " or ".join(said) or "nothing"
+
+
+def _quality(offer: Representation, ranges: Sequence[MediaRange]) -> float:
+    """Quality of the most specific range that matches (RFC 9110 §12.5.1)."""
+    found = max(((_match(offer, one), one.quality) for one in ranges), default=(0, 0.0))
+    return found[1] if found[0] else 0.0
+
+
+def _match(offer: Representation, wanted: MediaRange) -> int:
+    """How specifically a range matches an offer; 0 if it does not."""
+    if offer.multipart:
+        envelope = _covers(wanted.media_type, MULTIPART)
+        part = _covers(wanted.part_type or "*/*", offer.media_type)
+    else:
+        envelope = _covers(wanted.media_type, offer.media_type)
+        part = 1
+    if not envelope or not part:
+        return 0
+    named = wanted.part_type if offer.multipart else wanted.media_type
+    syntax = wanted.transfer_syntax or _DEFAULT_SYNTAX.get(named, ANY)
+    if not offer.transfer_syntax or syntax == ANY:
+        return envelope + part
+    return envelope + part + 1 if syntax == offer.transfer_syntax else 0
+
+
+def _covers(wanted: str, offered: str) -> int:
+    """3 for the type itself, 2 for its ``major/*``, 1 for ``*/*``, 0 for another type."""
+    if wanted == offered:
+        return 3
+    if wanted == "*/*":
+        return 1
+    return 2 if wanted == offered.partition("/")[0] + "/*" else 0
+
+
+def parse_accept(header: str) -> Iterator[MediaRange]:
+    """Read an Accept header; what is not a media range is passed over.
+
+    Examples
+    --------
+    >>> list(parse_accept('multipart/related; type="application/dicom"; q=0.5'))
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [MediaRange(media_type='multipart/related', part_type='application/dicom',
+                transfer_syntax='', quality=0.5)]
+    """
+    for element in _split(header, ","):
+        fields = list(_split(element, ";"))
+        media_type = fields[0].strip().lower()
+        if media_type.count("/") != 1 or len(media_type) < 3:
+            continue
+        values = {"type": "", "transfer-syntax": "", "q": "1"}
+        for field in fields[1:]:
+            name, _, value = field.partition("=")
+            name = name.strip().lower()
+            if name in values:
+                values[name] = _unquote(value.strip())
+        yield MediaRange(
+            media_type,
+            values["type"].strip().lower(),
+            values["transfer-syntax"].strip(),
+            _weight(values["q"]),
+        )
+
+
+def _split(text: str, separator: str) -> Iterator[str]:
+    """Split at `separator` outside quoted strings (RFC 9110 §5.6.4)."""
+    start, quoted, escaped = 0, False, False
+    for position, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped = character == "\\"
+            quoted = character != '"'
+        elif character == '"':
+            quoted = True
+        elif character == separator:
+            yield text[start:position]
+            start = position + 1
+    yield text[start:]
+
+
+def _unquote(value: str) -> str:
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    kept: list[str] = []
+    escaped = False
+    for character in value[1:-1]:
+        if character == "\\" and not escaped:
+            escaped = True
+            continue
+        kept.append(character)
+        escaped = False
+    return "".join(kept)
+
+
+def _weight(text: str) -> float:
+    """Read a q-value; what is none counts as 0, so that a typo never wins."""
+    if not 1 <= len(text) <= 5 or text.strip("0123456789.") or text.count(".") > 1:
+        return 0.0
+    digits = text if text != "." else "0"
+    return min(float(digits), 1.0)

@@ -1,0 +1,110 @@
+"""A cache of facts, in this process and behind it in Redis.
+
+Only what can be found out again is kept here, under keys that name the version
+of what they are about (a file's size and time), so that nothing in it can be
+wrong: emptying it, or losing Redis, changes latency and nothing else. Values
+are JSON. Every key carries the tenant.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import OrderedDict
+from typing import Any, Final, Self
+
+import redis
+
+from pacsless.settings import Settings
+
+_log: Final = logging.getLogger(__name__)
+
+_TIMEOUT: Final = 0.1
+"""Seconds to wait for Redis: past that, finding out again is quicker."""
+_REST: Final = 5.0
+"""Seconds without Redis after it failed, so that no request waits for a dead one."""
+_LOG_EVERY: Final = 60.0
+_LOCAL_ENTRIES: Final = 4096
+_EXPIRY: Final = 24 * 3600
+
+
+class Cache:
+    """Facts by tenant, kind and key.
+
+    Parameters
+    ----------
+    client
+        Redis, or None to remember in this process only.
+    """
+
+    def __init__(self, client: redis.Redis | None = None) -> None:
+        self._client = client
+        self._local: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._rest_until = 0.0
+        self._logged = float("-inf")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Open the cache at ``PACSLESS_REDIS``; does not connect yet."""
+        if not settings.redis:
+            return cls()
+        return cls(
+            redis.Redis.from_url(
+                settings.redis, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
+            )
+        )
+
+    def get(self, tenant_id: str, kind: str, key: str) -> Any | None:
+        """Return the fact, or None if it is not here or Redis does not answer in time."""
+        name = _name(tenant_id, kind, key)
+        with self._lock:
+            if name in self._local:
+                self._local.move_to_end(name)
+                return self._local[name]
+        if self._client is None or time.monotonic() < self._rest_until:
+            return None
+        try:
+            raw = self._client.get(name)
+            value = None if raw is None else json.loads(raw)
+        except (redis.RedisError, OSError, ValueError) as error:
+            self._failed(error)
+            return None
+        if value is not None:
+            self._remember(name, value)
+        return value
+
+    def put(self, tenant_id: str, kind: str, key: str, value: Any) -> None:
+        """Remember a fact, JSON, here and in Redis; nothing happens if Redis fails."""
+        name = _name(tenant_id, kind, key)
+        self._remember(name, value)
+        if self._client is None or time.monotonic() < self._rest_until:
+            return
+        try:
+            self._client.set(name, json.dumps(value, separators=(",", ":")), ex=_EXPIRY)
+        except (redis.RedisError, OSError) as error:
+            self._failed(error)
+
+    def _remember(self, name: str, value: Any) -> None:
+        with self._lock:
+            self._local[name] = value
+            self._local.move_to_end(name)
+            while len(self._local) > _LOCAL_ENTRIES:
+                self._local.popitem(last=False)
+
+    def _failed(self, error: Exception) -> None:
+        now = time.monotonic()
+        self._rest_until = now + _REST
+        if now - self._logged >= _LOG_EVERY:
+            self._logged = now
+            _log.warning(
+                "Redis does not answer; working without a cache",
+                extra={"fields": {"error": type(error).__name__}},
+            )
+
+
+def _name(tenant_id: str, kind: str, key: str) -> str:
+    # A tenant's name holds no colon (pacsless.identity), so no two tenants' keys meet.
+    return f"pacsless:{tenant_id}:{kind}:{key}"
