@@ -1,0 +1,88 @@
+/**
+ * Configuration of OHIF in Pacsless. It replaces OHIF's own, which points at a
+ * public demonstration server. Nothing here names a host: the viewer, DICOMweb
+ * and this file share one origin.
+ */
+(() => {
+  // Both need models from a public site; the viewer makes no call to the outside.
+  const toolsNeedingTheInternet = ['MarkerLabelmap', 'LabelmapSlicePropagation'];
+
+  // React is not global in OHIF's build; it is lent to the logo, which is drawn
+  // before the tool bar of the study list.
+  let createElement;
+
+  const logo = (React) => {
+    createElement = React.createElement;
+    return createElement('span', { className: 'text-foreground text-xl font-semibold' }, 'Pacsless');
+  };
+
+  const disabledUpload = () =>
+    createElement?.(
+      'button',
+      {
+        type: 'button',
+        disabled: true,
+        title: 'This archive does not accept uploads over the web (STOW-RS) yet; send by C-STORE.',
+        className: 'text-muted-foreground cursor-not-allowed px-2 text-sm opacity-50',
+        'data-cy': 'upload-unavailable',
+      },
+      'Upload'
+    ) ?? null;
+
+  window.config = {
+    name: 'pacsless',
+    routerBasename: null,
+    extensions: [],
+    modes: [],
+    showStudyList: true,
+    whiteLabeling: { createLogoComponentFn: logo },
+    customizationService: {
+      'ohif.dataSourceConfigurationComponent': { $set: disabledUpload },
+      // A guided tour over the first images is in the way on a shared workstation.
+      'ohif.tours': { $set: [] },
+      'cornerstone.segmentationToolbarButtons': {
+        $apply: (buttons) => buttons.filter(({ id }) => !toolsNeedingTheInternet.includes(id)),
+      },
+    },
+    // OHIF is not a cleared medical device; say so once a quarter, not at every visit.
+    investigationalUseDialog: { option: 'configure', days: 90 },
+    maxNumberOfWebWorkers: 3,
+    maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 25 },
+    showWarningMessageForCrossOrigin: true,
+    showCPUFallbackMessage: true,
+    showLoadingIndicator: true,
+    showErrorDetails: 'dev',
+    strictZSpacingForVolumeViewport: true,
+    groupEnabledModesFirst: true,
+    defaultDataSourceName: 'pacsless',
+    dataSources: [
+      {
+        namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+        sourceName: 'pacsless',
+        configuration: {
+          friendlyName: 'Pacsless',
+          name: 'pacsless',
+          qidoRoot: '/dicom-web',
+          wadoRoot: '/dicom-web',
+          wadoUriRoot: '/wado',
+          qidoSupportsIncludeField: true,
+          imageRendering: 'wadors',
+          // Drawn from the frames: the archive has no /thumbnail or /rendered yet.
+          thumbnailRendering: 'wadors',
+          enableStudyLazyLoad: true,
+          supportsFuzzyMatching: false,
+          supportsWildcard: true,
+          // The disabled button above stands in until the archive has STOW-RS.
+          dicomUploadEnabled: false,
+          singlepart: 'bulkdata,video,pdf',
+          // Metadata holds addresses from the root of the site, which OHIF uses as they are.
+          bulkDataURI: { enabled: true },
+          omitQuotationForMultipartRequest: true,
+        },
+      },
+    ],
+    httpErrorHandler: (error) => {
+      console.warn(`the archive answered ${error.status}`);
+    },
+  };
+})();
