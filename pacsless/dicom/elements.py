@@ -7,20 +7,38 @@ holds one window of the data in memory, and knows the encodings' odd corners
 
 from __future__ import annotations
 
-import io
-import zlib
+from collections.abc import Iterator
 from struct import Struct
 from typing import BinaryIO, Final, NamedTuple
 
+from pacsless.dicom.source import InflatingSource, ScanError, Source, truncated
 from pacsless.dicom.transfer_syntaxes import lookup
-from pacsless.errors import Unprocessable
+
+__all__ = [
+    "ITEM",
+    "ITEM_DELIMITER",
+    "SEQUENCE_DELIMITER",
+    "UNDEFINED",
+    "Element",
+    "Encoding",
+    "InflatingSource",
+    "ScanError",
+    "Source",
+    "bad_sequence",
+    "item_encoding",
+    "next_element",
+    "open_data_set",
+    "skip_undefined",
+    "too_many",
+    "top_level",
+    "truncated",
+]
 
 UNDEFINED: Final = 0xFFFFFFFF
 ITEM: Final = 0xFFFEE000
 ITEM_DELIMITER: Final = 0xFFFEE00D
 SEQUENCE_DELIMITER: Final = 0xFFFEE0DD
 
-_WINDOW: Final = 16 * 1024
 _MAX_SKIPPED: Final = 1_000_000
 
 # PS3.5 Table 7.1-2: these have a 16 bit length. All others, also those of
@@ -32,10 +50,6 @@ _VRS: Final = {
     for codes, long in ((_SHORT, False), (_LONG, True))
     for code in codes.split()
 }
-
-
-class ScanError(Unprocessable):
-    """The bytes cannot be walked as DICOM. The message holds no values."""
 
 
 class Encoding(NamedTuple):
@@ -55,106 +69,6 @@ class Element(NamedTuple):
     vr: str | None
     length: int
     offset: int
-
-
-class Source:
-    """A window that slides over a file; `start` is the position of ``window[0]``."""
-
-    __slots__ = ("_file", "origin", "size", "start", "window")
-
-    def __init__(self, file: BinaryIO, origin: int) -> None:
-        self._file = file
-        self.origin = origin
-        self.size: int | None = file.seek(0, io.SEEK_END)
-        self.start = origin
-        self.window = b""
-
-    def fill(self, position: int, count: int) -> bool:
-        """Bring ``count`` bytes at ``position`` into the window; False if there are fewer."""
-        begin = position - self.start
-        if begin >= 0 and begin + count <= len(self.window):
-            return True
-        if self.size is not None and position + count > self.size:
-            count = max(0, self.size - position)
-            enough = False
-        else:
-            enough = True
-        self._file.seek(position)
-        self.window = self._file.read(max(count, _WINDOW))
-        self.start = position
-        return enough and len(self.window) >= count
-
-    def read(self, position: int, count: int) -> bytes:
-        """Return exactly ``count`` bytes at ``position``.
-
-        Raises
-        ------
-        ScanError
-            ``truncated``.
-        """
-        if not self.fill(position, count):
-            raise truncated(position)
-        begin = position - self.start
-        return self.window[begin : begin + count]
-
-    def left(self, position: int) -> int:
-        """Return how many bytes there are from ``position`` on; negative if past the end.
-
-        Only meaningful after `fill` returned False for that position.
-        """
-        return (self.size or 0) - position
-
-
-class InflatingSource(Source):
-    """A window over a deflated data set, inflated as far as it is read, under a limit.
-
-    It only moves forward, as walking does.
-    """
-
-    __slots__ = ("_inflater", "_limit")
-
-    def __init__(self, file: BinaryIO, origin: int, limit: int) -> None:
-        super().__init__(file, 0)
-        self._file.seek(origin)
-        head = self._file.read(2)
-        self._file.seek(origin)
-        # PS3.5 §A.5 wants a raw deflate stream; some writers add zlib's header.
-        wrapped = len(head) == 2 and head[0] == 0x78 and int.from_bytes(head, "big") % 31 == 0
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-        self._limit = limit
-        self.size = None
-
-    def fill(self, position: int, count: int) -> bool:
-        """Inflate until ``count`` bytes at ``position`` are in the window, or no more come."""
-        wanted = position + count
-        while (have := self.start + len(self.window)) < wanted and not self._inflater.eof:
-            if have >= self._limit:
-                raise ScanError(
-                    "inflate-limit",
-                    f"the deflated data set inflates past the limit of {self._limit} bytes",
-                )
-            room = min(max(_WINDOW, wanted - have), self._limit - have, 1 << 20)
-            compressed = self._inflater.unconsumed_tail or self._file.read(_WINDOW)
-            try:
-                more = self._inflater.decompress(compressed, room)
-            except zlib.error as error:
-                raise ScanError("bad-deflate", "the deflated data set is corrupt") from error
-            if not compressed and not more:
-                break
-            keep = max(0, position - self.start)
-            self.start += min(keep, len(self.window))
-            self.window = self.window[keep:] + more
-        begin = position - self.start
-        return begin >= 0 and begin + count <= len(self.window)
-
-    def left(self, position: int) -> int:
-        """Return how many bytes there are from ``position`` on, once all is inflated."""
-        return self.start + len(self.window) - position
-
-
-def truncated(position: int) -> ScanError:
-    """Return the error for data that ends too early."""
-    return ScanError("truncated", f"the data ends inside the element at or before byte {position}")
 
 
 def open_data_set(
@@ -288,6 +202,29 @@ def skip_undefined(source: Source, element: Element, encoding: Encoding) -> int:
         else:
             position += length
     raise too_many(_MAX_SKIPPED)
+
+
+def top_level(source: Source, encoding: Encoding, limit: int) -> Iterator[Element]:
+    """Walk the elements of a data set itself, not those of sequences in it.
+
+    The caller may read an element's value from ``source`` before the next.
+
+    Raises
+    ------
+    ScanError
+        ``truncated``, ``bad-sequence`` or ``too-many-elements``.
+    """
+    position = source.origin
+    for _ in range(limit):
+        element = next_element(source, position, encoding)
+        if element is None:
+            return
+        yield element
+        if element.length == UNDEFINED:
+            position = skip_undefined(source, element, encoding)
+        else:
+            position = element.offset + element.length
+    raise too_many(limit)
 
 
 def bad_sequence(element: Element) -> ScanError:

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from pacsless.dicom import text
-from pacsless.dicom.elements import (
-    UNDEFINED,
-    ScanError,
-    next_element,
-    open_data_set,
-    skip_undefined,
-    too_many,
-)
+from pacsless.dicom.elements import ScanError, open_data_set, top_level
 
 __all__ = ["Identifiers", "ScanError", "scan"]
 
@@ -73,19 +66,10 @@ def scan(
         message holds no value of the data set.
     """
     source, encoding = open_data_set(file, file.tell(), transfer_syntax, inflate_limit)
-    position = source.origin
     found: dict[int, bytes] = {}
-    for _ in range(_MAX_ELEMENTS):
-        element = next_element(source, position, encoding)
-        if element is None:
-            break
-        tag, _vr, length, offset = element
+    for tag, _vr, length, offset in top_level(source, encoding, _MAX_ELEMENTS):
         if tag > _SERIES and (tag >= _PIXEL_GROUP or all(uid in found for uid in _UIDS)):
             break
-        if length == UNDEFINED:
-            position = skip_undefined(source, element, encoding)
-            continue
-        position = offset + length
         if tag in _WANTED and tag not in found:
             if length > _MAX_VALUE:
                 raise ScanError(
@@ -93,8 +77,6 @@ def scan(
                     f"({tag >> 16:04X},{tag & 0xFFFF:04X}) claims {length} bytes",
                 )
             found[tag] = source.read(offset, length)
-    else:
-        raise too_many(_MAX_ELEMENTS)
     encoding_of_text = text.encoding_of(found.get(_CHARACTER_SET, b""))
     return Identifiers(
         sop_class_uid=_clean(found.get(_SOP_CLASS, b"")),

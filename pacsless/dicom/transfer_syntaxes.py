@@ -158,8 +158,9 @@ class TransferSyntax:
     def web_uid(self) -> str:
         """UID to declare for frames on the web.
 
-        PS3.18 §8.7.3 bans Implicit VR and Big Endian there; frames of the
-        former are the same bytes in Explicit VR Little Endian.
+        PS3.18 §8.7.3 bans Implicit VR and Big Endian there. Native frames are
+        Explicit VR Little Endian: those of the former as they are, those of
+        the latter once swapped.
         """
         return EXPLICIT_VR_LITTLE_ENDIAN if self.uid in _NATIVE else self.uid
 
