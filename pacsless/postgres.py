@@ -292,8 +292,8 @@ class Database:
         except _Lost:
             raise self._down() from None
 
-    def ping(self) -> None:
-        """Ask the database for a sign of life.
+    def check(self) -> None:
+        """Ask the database for a sign of life; readiness calls it.
 
         Raises
         ------

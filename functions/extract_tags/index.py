@@ -1,0 +1,228 @@
+"""The effects: read the file, write the rows, say what became of it.
+
+A batch is one transaction. Patients, studies, series and instances are written
+in that order, each sorted by key, so that no two batches wait for each other in
+a circle; the lock on its studies makes a batch the only writer of their series
+and instances. Every statement is an upsert by natural key: a replay writes
+nothing and finds the revisions it gave before, so it repeats the same events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from functions.extract_tags import sql
+from functions.extract_tags.announce import Entry, instance_events, iso_time, series_revised
+from functions.extract_tags.rows import (
+    StudyKey,
+    as_json,
+    description,
+    instance_row,
+    series_key,
+    series_row,
+    study_key,
+    study_of,
+    study_row,
+)
+from functions.extract_tags.tags import Description, Tags, best, merge_patient_ids, read_tags
+from pacsless.dicom.dicom_json import to_dicom_json
+from pacsless.dicom.header import read_header
+from pacsless.dicomweb import bulk_data_uri, dicomweb_root
+from pacsless.errors import NotFound, Unprocessable
+from pacsless.events import Event, InstanceStored
+from pacsless.identity import InstanceIdentity, SeriesIdentity
+
+if TYPE_CHECKING:
+    from pacsless.archive import Archive
+    from pacsless.postgres import Database, Row, Transaction
+    from pacsless.settings import Settings
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An event and what its file says."""
+
+    event: InstanceStored
+    tags: Tags
+
+
+def read_instance(event: InstanceStored, archive: Archive, settings: Settings) -> Read:
+    """Read the file an event is about.
+
+    Raises
+    ------
+    Unprocessable
+        If there is no such file, it is another one, or it is no DICOM.
+    """
+    identity = event.identity
+    if event.file_path != identity.key:
+        raise Unprocessable("file-path", "FilePath is not the path of the instance")
+    root = dicomweb_root(settings, event.tenant_id)
+    try:
+        with archive.open(identity.key) as file:
+            if file.seek(0, 2) != event.file_size:
+                raise Unprocessable("file-size", "the file's size is not the event's FileSize")
+            file.seek(0)
+            header = read_header(file)
+            document = to_dicom_json(header, lambda path: bulk_data_uri(root, identity, path))
+    except NotFound:
+        raise Unprocessable("no-such-file", "the instance's file is not in the archive") from None
+    tags = read_tags(identity, document)
+    if tags.warnings:
+        _log.warning(
+            "attributes were cleaned or left out of the index",
+            extra={"fields": {"instance": identity.subject, "keywords": tags.warnings}},
+        )
+    return Read(event, tags)
+
+
+def index(batch: Sequence[InstanceStored], archive: Archive, database: Database,
+          settings: Settings) -> list[Event]:  # fmt: skip
+    """Index a batch and return what to publish."""
+    reads: dict[InstanceIdentity, Read] = {}
+    for event in batch:
+        before = reads.get(event.identity)
+        if before is None:
+            reads[event.identity] = read_instance(event, archive, settings)
+        elif before.event.sha256 != event.sha256:
+            raise Unprocessable("two-digests", "two events of the batch disagree about one file")
+    ordered = [reads[identity] for identity in sorted(reads)]
+
+    def digest(identity: InstanceIdentity) -> str:
+        found = hashlib.sha256()
+        with archive.open(identity.key) as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+        return found.hexdigest()
+
+    ledger, states = database.run(lambda transaction: write(transaction, ordered, digest))
+    events = [
+        event
+        for one in ordered
+        for event in instance_events(one.event, one.tags, ledger[one.tags.identity])
+    ]
+    return [*events, *map(series_revised, states)]
+
+
+def write(
+    transaction: Transaction, reads: Sequence[Read], digest: Callable[[InstanceIdentity], str]
+) -> tuple[dict[InstanceIdentity, Entry], list[Row]]:
+    """Write a batch's rows; return the ledger's entries and the states to publish."""
+    tags = [one.tags for one in reads]
+    _write_patients(transaction, tags)
+    changed = _write_studies(transaction, tags)
+    # After the locks: of two batches on a study the later one gets the larger number.
+    revision = int(transaction.run(sql.NEXT_REVISION)[0][0])
+    touched = _write_series(transaction, tags, revision)
+    ledger = _write_instances(transaction, reads, revision, digest)
+    touched |= {one.series for one, entry in ledger.items() if entry.revision == revision}
+    if touched:
+        transaction.run(sql.TOUCH_SERIES, rows=as_json(map(series_key, sorted(touched))),
+                        revision=revision)  # fmt: skip
+    if changed:
+        transaction.run(sql.TOUCH_STUDIES, rows=as_json(map(study_key, sorted(changed))),
+                        revision=revision)  # fmt: skip
+    # Not only this batch's series: an earlier try may have committed changes to
+    # others of the study and died before it could publish them.
+    since: dict[StudyKey, int] = {}
+    for one, entry in ledger.items():
+        key = (one.tenant_id, one.study_instance_uid)
+        since[key] = min(entry.revision, since.get(key, entry.revision))
+    states = transaction.run(
+        sql.STATES,
+        rows=as_json(study_key(key) | {"revision": first} for key, first in sorted(since.items())),
+    )
+    return ledger, states
+
+
+def _write_patients(transaction: Transaction, tags: Sequence[Tags]) -> None:
+    found = best(((one.identity.tenant_id, one.patient_id), one.patient) for one in tags)
+    rows = [
+        {"tenant_id": tenant, "patient_id": patient} | description(one)
+        for (tenant, patient), one in sorted(found.items(), key=lambda item: item[0])
+    ]
+    transaction.run(sql.UPSERT_PATIENTS, rows=as_json(rows))
+
+
+def _write_studies(transaction: Transaction, tags: Sequence[Tags]) -> set[StudyKey]:
+    """Write the studies, lock them, and return those that are described differently now."""
+    stated = best((study_of(one), one.study) for one in tags)
+    patients: dict[StudyKey, list[str]] = {}
+    for one in tags:
+        key = study_of(one)
+        patients[key] = merge_patient_ids(patients.get(key, ()), [one.patient_id])
+    transaction.run(
+        sql.INSERT_STUDIES,
+        rows=as_json(study_row(key, stated[key], patients[key]) for key in sorted(stated)),
+    )
+    changed, updates = set(), []
+    locked = transaction.run(sql.LOCK_STUDIES, rows=as_json(map(study_key, sorted(stated))))
+    for tenant, study, patient_ids, described_by, count, attributes in locked:
+        key = (tenant, study)
+        before = Description(described_by, count, attributes)
+        wins = stated[key].beats(before)
+        now = stated[key] if wins else before
+        everyone = merge_patient_ids(patient_ids, patients[key])
+        if wins or everyone != patient_ids:
+            updates.append(study_row(key, now, everyone))
+        if now.attributes != before.attributes:
+            changed.add(key)
+    if updates:
+        transaction.run(sql.UPDATE_STUDIES, rows=as_json(updates))
+    return changed
+
+
+def _write_series(
+    transaction: Transaction, tags: Sequence[Tags], revision: int
+) -> set[SeriesIdentity]:
+    """Write the series and return those there were that are described differently now."""
+    stated = best((one.identity.series, one.series) for one in tags)
+    ordered = sorted(stated)
+    transaction.run(
+        sql.INSERT_SERIES, rows=as_json(series_row(one, stated[one], revision) for one in ordered)
+    )
+    changed, updates = set(), []
+    found = transaction.run(sql.READ_SERIES, rows=as_json(map(series_key, ordered)))
+    for tenant, study, series, described_by, count, attributes in found:
+        identity = SeriesIdentity(tenant, study, series)
+        now = stated[identity]
+        if now.beats(Description(described_by, count, attributes)):
+            updates.append(series_row(identity, now, revision))
+            if now.attributes != attributes:
+                changed.add(identity)
+    if updates:
+        transaction.run(sql.UPDATE_SERIES, rows=as_json(updates))
+    return changed
+
+
+def _write_instances(
+    transaction: Transaction,
+    reads: Sequence[Read],
+    revision: int,
+    digest: Callable[[InstanceIdentity], str],
+) -> dict[InstanceIdentity, Entry]:
+    rows = {one.tags.identity: instance_row(one.event, one.tags, revision) for one in reads}
+    ledger, replaced = {}, []
+    for tenant, study, series, sop, *entry in transaction.run(
+        sql.INSERT_INSTANCES, rows=as_json(rows.values())
+    ):
+        identity = InstanceIdentity(tenant, study, series, sop)
+        found = Entry(int(entry[0]), entry[1], entry[2].isoformat(), iso_time(entry[3]))
+        row = rows[identity]
+        if found.sha256 != row["sha256"]:
+            # Files are the truth: whichever event names the digest of the file
+            # that is there now wins, whatever order they come in.
+            if digest(identity) != row["sha256"]:
+                raise Unprocessable("other-file", "Sha256 is not that of the file in the archive")
+            replaced.append(row)
+            found = Entry(revision, row["sha256"], found.created_date, found.received_at)
+        ledger[identity] = found
+    if replaced:
+        transaction.run(sql.UPDATE_INSTANCES, rows=as_json(replaced))
+    return ledger

@@ -1,0 +1,24 @@
+"""storage_queue → PostgreSQL, dicom_state_queue, dicom_image_queue and conversion_queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from functions.extract_tags.index import index
+from pacsless.archive import Archive
+from pacsless.codec import Delivered
+from pacsless.events import Event, InstanceStored
+from pacsless.handler import handles
+from pacsless.postgres import Database
+from pacsless.settings import Settings
+
+
+@handles(InstanceStored)
+def extract_tags(
+    batch: Sequence[Delivered[InstanceStored]],
+    archive: Archive,
+    database: Database,
+    settings: Settings,
+) -> Iterable[Event]:
+    """Index the instances of a batch and say what is known of them now."""
+    return index([one.event for one in batch], archive, database, settings)

@@ -1,0 +1,158 @@
+"""The statements of the index. Rows come as one JSON parameter each, typed by the table."""
+
+# ruff: noqa: S608  every part is a constant of this module; values are parameters
+
+from __future__ import annotations
+
+from typing import Final
+
+_DESCRIPTION: Final = "described_by, stated, attributes"
+_STUDY_KEYS: Final = (
+    "patient_id, patient_ids, patient_name, patient_name_ideographic, patient_name_phonetic,"
+    " patient_birth_date, patient_sex, study_date, study_time, accession_number, study_id,"
+    " study_description, referring_physician_name, referring_physician_name_ideographic,"
+    " referring_physician_name_phonetic"
+)
+_SERIES_KEYS: Final = (
+    "modality, series_number, series_description, body_part_examined,"
+    " performed_procedure_step_start_date, performed_procedure_step_start_time"
+)
+_SERIES: Final = "tenant_id, study_instance_uid, series_instance_uid"
+_INSTANCE: Final = f"{_SERIES}, sop_instance_uid"
+_LEDGER: Final = "sop_class_uid, instance_number, transfer_syntax_uid, sha256, file_size"
+
+
+def _rows(table: str) -> str:
+    return f"json_populate_recordset(NULL::{table}, CAST(:rows AS json))"
+
+
+def _new(columns: str) -> str:
+    return ", ".join(f"new.{column.strip()}" for column in columns.split(","))
+
+
+NEXT_REVISION: Final = "SELECT nextval('revision')"
+
+# What is no better than the row there is never reaches ON CONFLICT, which would
+# lock the row: the patients of a busy morning are shared by many batches.
+UPSERT_PATIENTS: Final = f"""
+INSERT INTO patient (tenant_id, patient_id, {_DESCRIPTION})
+SELECT tenant_id, patient_id, {_DESCRIPTION}
+FROM {_rows("patient")} AS new
+WHERE NOT EXISTS (
+    SELECT FROM patient AS old
+    WHERE old.tenant_id = new.tenant_id AND old.patient_id = new.patient_id
+      AND (-old.stated, old.described_by) <= (-new.stated, new.described_by))
+ORDER BY tenant_id, patient_id
+ON CONFLICT (tenant_id, patient_id) DO UPDATE
+SET described_by = EXCLUDED.described_by, stated = EXCLUDED.stated,
+    attributes = EXCLUDED.attributes
+WHERE (-EXCLUDED.stated, EXCLUDED.described_by) < (-patient.stated, patient.described_by)
+"""
+
+INSERT_STUDIES: Final = f"""
+INSERT INTO study (tenant_id, study_instance_uid, {_STUDY_KEYS}, {_DESCRIPTION})
+SELECT tenant_id, study_instance_uid, {_STUDY_KEYS}, {_DESCRIPTION}
+FROM {_rows("study")}
+ORDER BY tenant_id, study_instance_uid
+ON CONFLICT DO NOTHING
+"""
+
+LOCK_STUDIES: Final = f"""
+SELECT tenant_id, study_instance_uid, study.patient_ids, study.described_by, study.stated,
+    study.attributes
+FROM study JOIN {_rows("study")} AS new USING (tenant_id, study_instance_uid)
+ORDER BY tenant_id, study_instance_uid
+FOR NO KEY UPDATE OF study
+"""
+
+UPDATE_STUDIES: Final = f"""
+UPDATE study SET ({_STUDY_KEYS}, {_DESCRIPTION}) = ({_new(_STUDY_KEYS)}, {_new(_DESCRIPTION)})
+FROM {_rows("study")} AS new
+WHERE study.tenant_id = new.tenant_id AND study.study_instance_uid = new.study_instance_uid
+"""
+
+INSERT_SERIES: Final = f"""
+INSERT INTO series ({_SERIES}, {_SERIES_KEYS}, {_DESCRIPTION}, revision)
+SELECT {_SERIES}, {_SERIES_KEYS}, {_DESCRIPTION}, revision
+FROM {_rows("series")}
+ORDER BY {_SERIES}
+ON CONFLICT DO NOTHING
+"""
+
+READ_SERIES: Final = f"""
+SELECT {_SERIES}, series.described_by, series.stated, series.attributes
+FROM series JOIN {_rows("series")} AS new USING ({_SERIES})
+"""
+
+UPDATE_SERIES: Final = f"""
+UPDATE series SET ({_SERIES_KEYS}, {_DESCRIPTION}) = ({_new(_SERIES_KEYS)}, {_new(_DESCRIPTION)})
+FROM {_rows("series")} AS new
+WHERE series.tenant_id = new.tenant_id AND series.study_instance_uid = new.study_instance_uid
+  AND series.series_instance_uid = new.series_instance_uid
+"""
+
+INSERT_INSTANCES: Final = f"""
+WITH new AS (
+    SELECT * FROM {_rows("instance")}
+), inserted AS (
+    INSERT INTO instance ({_INSTANCE}, {_LEDGER}, revision, received_at, created_date)
+    SELECT {_INSTANCE}, {_LEDGER}, revision, received_at, created_date FROM new
+    ORDER BY {_INSTANCE}
+    ON CONFLICT DO NOTHING
+    RETURNING {_INSTANCE}, revision, sha256, created_date, received_at
+)
+SELECT * FROM inserted
+UNION ALL
+SELECT {_INSTANCE}, old.revision, old.sha256, old.created_date, old.received_at
+FROM instance AS old JOIN new USING ({_INSTANCE})
+"""
+"""The second half sees the table as it was before the first: together they are every row."""
+
+UPDATE_INSTANCES: Final = f"""
+UPDATE instance SET ({_LEDGER}, revision) = ({_new(_LEDGER)}, new.revision)
+FROM {_rows("instance")} AS new
+WHERE instance.tenant_id = new.tenant_id
+  AND instance.study_instance_uid = new.study_instance_uid
+  AND instance.series_instance_uid = new.series_instance_uid
+  AND instance.sop_instance_uid = new.sop_instance_uid
+"""
+
+TOUCH_SERIES: Final = f"""
+UPDATE series SET revision = :revision, updated_at = now()
+FROM {_rows("series")} AS new
+WHERE series.tenant_id = new.tenant_id AND series.study_instance_uid = new.study_instance_uid
+  AND series.series_instance_uid = new.series_instance_uid AND series.revision <> :revision
+"""
+
+TOUCH_STUDIES: Final = f"""
+UPDATE series SET revision = :revision, updated_at = now()
+FROM {_rows("study")} AS new
+WHERE series.tenant_id = new.tenant_id AND series.study_instance_uid = new.study_instance_uid
+  AND series.revision <> :revision
+"""
+
+STATES: Final = f"""
+WITH since AS (
+    SELECT tenant_id, study_instance_uid, revision FROM {_rows("series")}
+), counted AS (
+    SELECT {_SERIES}, count(*) AS instances, sum(file_size)::bigint AS bytes
+    FROM instance JOIN since USING (tenant_id, study_instance_uid)
+    GROUP BY {_SERIES}
+), summed AS (
+    SELECT {_SERIES}, series.revision, series.updated_at, series.attributes,
+        counted.instances, counted.bytes, count(*) OVER study AS study_series,
+        (sum(counted.instances) OVER study)::bigint AS study_instances,
+        (sum(counted.bytes) OVER study)::bigint AS study_bytes,
+        max(series.revision) OVER study AS study_revision
+    FROM series JOIN counted USING ({_SERIES})
+    WINDOW study AS (PARTITION BY tenant_id, study_instance_uid)
+)
+SELECT {_SERIES}, summed.revision, summed.updated_at, summed.attributes, study.attributes,
+    summed.instances, summed.bytes, summed.study_series, summed.study_instances,
+    summed.study_bytes, summed.study_revision
+FROM summed
+JOIN study USING (tenant_id, study_instance_uid)
+JOIN since USING (tenant_id, study_instance_uid)
+WHERE summed.revision >= since.revision
+ORDER BY {_SERIES}
+"""

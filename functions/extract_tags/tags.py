@@ -1,0 +1,161 @@
+"""From an instance's DICOM JSON to what the index keeps of it: pure.
+
+A patient, study or series is described by one of its instances, as a whole: the
+one that states most attributes of the level; of those that state equally many,
+the one with the lowest SOP Instance UID. That order is total and knows no time,
+so any order of arrival ends in the same rows, and no row mixes two data sets:
+a name always stands beside the Patient ID it was sent with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from pacsless.dicom import keys
+from pacsless.dicom.levels import PATIENT, SERIES, STUDY, Attribute
+from pacsless.errors import Unprocessable
+from pacsless.events import Json
+from pacsless.identity import InstanceIdentity
+
+_LARGEST_ATTRIBUTE: Final = 16 * 1024
+"""Characters of JSON; a sequence beyond it is in the metadata documents only."""
+_MOST_PATIENT_IDS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One level as one instance states it."""
+
+    described_by: str
+    """Its SOP Instance UID."""
+    stated: int
+    """How many attributes of the level have a value there."""
+    attributes: Json
+    """DICOM JSON Model."""
+
+    def beats(self, other: Description) -> bool:
+        """Whether this one describes the level rather than `other`."""
+        return (-self.stated, self.described_by) < (-other.stated, other.described_by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """What the index keeps of an instance, and its DICOM JSON."""
+
+    identity: InstanceIdentity
+    patient_id: str
+    patient: Description
+    study: Description
+    """Patient and study attributes: a study is answered with its patient."""
+    series: Description
+    sop_class_uid: str
+    instance_number: int | None
+    dicom_json: Json
+    warnings: tuple[str, ...] = ()
+    """Keywords of attributes that were changed or left out."""
+
+
+def read_tags(identity: InstanceIdentity, document: Json) -> Tags:
+    """Read what the index keeps from an instance's DICOM JSON.
+
+    Raises
+    ------
+    Unprocessable
+        If the data set is another instance than its file's name says.
+    """
+    for tag, uid in (
+        ("0020000D", identity.study_instance_uid),
+        ("0020000E", identity.series_instance_uid),
+        ("00080018", identity.sop_instance_uid),
+    ):
+        if first_text(document, tag) != uid:
+            raise Unprocessable(
+                "identity-mismatch", f"the data set's ({tag[:4]},{tag[4:]}) is not its file's"
+            )
+    warnings: list[str] = []
+    patient = _level(document, PATIENT, warnings)
+    study = _level(document, STUDY, warnings)
+    patient_id = keys.text_key(first_text(patient, "00100020"))
+    uid = identity.sop_instance_uid
+    return Tags(
+        identity=identity,
+        patient_id=patient_id,
+        # Nobody is described by an empty Patient ID: whoever sends one would
+        # otherwise lend a name to all the unidentified.
+        patient=_described(uid, patient) if patient_id else Description("", 0, {}),
+        study=_described(uid, patient | study),
+        series=_described(uid, _level(document, SERIES, warnings)),
+        sop_class_uid=first_text(document, "00080016")[:64],
+        instance_number=keys.integer_key(first(document, "00200013")),
+        dicom_json=document,
+        warnings=tuple(warnings),
+    )
+
+
+D = TypeVar("D")
+
+
+def best(descriptions: Iterable[tuple[D, Description]]) -> dict[D, Description]:
+    """The description that wins, for each key."""
+    found: dict[D, Description] = {}
+    for key, one in descriptions:
+        if key not in found or one.beats(found[key]):
+            found[key] = one
+    return found
+
+
+def merge_patient_ids(*lists: Iterable[str]) -> list[str]:
+    """Every Patient ID a study's instances state, sorted; the lowest if there are very many."""
+    return sorted({one for ids in lists for one in ids})[:_MOST_PATIENT_IDS]
+
+
+def _level(document: Json, level: Mapping[str, Attribute], warnings: list[str]) -> Json:
+    found: Json = {}
+    for tag, attribute in level.items():
+        element = document.get(tag)
+        if element is None:
+            continue
+        text = json.dumps(element)
+        if len(text) > _LARGEST_ATTRIBUTE:
+            warnings.append(attribute.keyword)
+        elif "\\u0000" in text or "\\ud" in text:
+            # PostgreSQL stores neither NUL nor half a surrogate pair.
+            found[tag] = cleaned = _clean(element)
+            if cleaned != element:
+                warnings.append(attribute.keyword)
+        else:
+            found[tag] = element
+    return found
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "ignore").decode()
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(one) for key, one in value.items()}
+    return value
+
+
+def _described(uid: str, attributes: Json) -> Description:
+    stated = sum(
+        any(one not in (None, "", {}) for one in element.get("Value", ()))
+        for element in attributes.values()
+    )
+    return Description(uid, stated, attributes)
+
+
+def first(document: Json, tag: str) -> object:
+    """First value of an attribute, None if there is none."""
+    values = document.get(tag, {}).get("Value")
+    return values[0] if values else None
+
+
+def first_text(document: Json, tag: str) -> str:
+    """First value of an attribute as text, empty if there is none."""
+    value = first(document, tag)
+    return "" if value is None or isinstance(value, dict) else str(value).strip(" \0")
