@@ -26,6 +26,9 @@ from pacsless.events import EVENTS
 Kind = Literal["event", "http"]
 Gather = Literal["partition", "topic"]
 
+TIMEOUT_HEADER: Final = "X-Pacsless-Timeout"
+"""Header of a request to a function: how many seconds the sender waits for the answer."""
+
 FUNCTIONS_FOLDER: Final = Path(__file__).resolve().parents[1] / "functions"
 """The functions of this clone or image."""
 

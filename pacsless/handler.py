@@ -31,11 +31,9 @@ from pacsless.bus import Producer
 from pacsless.codec import Delivered, decode_http
 from pacsless.errors import PacslessError, Unprocessable
 from pacsless.events import Event
+from pacsless.functions import TIMEOUT_HEADER
 
 Handler = Callable[..., Iterable[Event] | None]
-
-TIMEOUT_HEADER: Final = "X-Pacsless-Timeout"
-"""Seconds the sender waits for an answer."""
 
 MAX_BODY_BYTES: Final = 64 << 20
 

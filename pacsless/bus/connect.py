@@ -13,6 +13,9 @@ MAX_MESSAGE_BYTES: Final = 8 << 20
 """Largest record: an event refers to pixel data and never holds it, but the
 DICOM JSON of an enhanced multi-frame instance has megabytes of functional groups."""
 
+MAX_DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + (1 << 20)
+"""A dead letter is a record with headers added."""
+
 
 def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
     """Options every client is made with."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pacsless.bus.connect import MAX_MESSAGE_BYTES, broker_errors, client_options
+from pacsless.bus.connect import MAX_DEAD_LETTER_BYTES, broker_errors, client_options
 from pacsless.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class Consumer:
                 allow_auto_create_topics=False,
                 # A rebalance leaves the lanes alone that stay here.
                 partition_assignment_strategy=[CooperativeStickyAssignor()],
-                max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-                fetch_max_bytes=4 * MAX_MESSAGE_BYTES,
+                max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
+                fetch_max_bytes=4 * MAX_DEAD_LETTER_BYTES,
                 session_timeout_ms=30_000,
                 max_poll_interval_ms=120_000,
             )
@@ -156,11 +156,13 @@ class Consumer:
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Read nothing from these for now; they stay ours."""
-        self._client.pause(*map(_their, partitions))
+        with broker_errors("cannot pause"):
+            self._client.pause(*map(_their, partitions))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Read from these again."""
-        self._client.resume(*map(_their, partitions))
+        with broker_errors("cannot resume"):
+            self._client.resume(*map(_their, partitions))
 
     def assignment(self) -> frozenset[Partition]:
         """Return the partitions that are ours."""

@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Self
 
-from pacsless.bus.connect import MAX_MESSAGE_BYTES, broker_errors, client_options
+from pacsless.bus.connect import MAX_DEAD_LETTER_BYTES, broker_errors, client_options
 from pacsless.bus.consumer import Message
 from pacsless.codec import Record, to_record
-from pacsless.errors import Unavailable
 from pacsless.events import Event
 from pacsless.settings import Settings
 
@@ -166,13 +165,10 @@ class Producer:
                     # A batch's events leave together; a lone one waits this long.
                     linger_ms=2,
                     batch_size=128 << 10,
-                    max_request_size=MAX_MESSAGE_BYTES,
+                    max_request_size=MAX_DEAD_LETTER_BYTES,
                     max_block_ms=5_000,
                     delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
                     allow_auto_create_topics=False,
                 )
                 self._pid = os.getpid()
             return self._client
-
-
-__all__ = ["Producer", "Unavailable"]

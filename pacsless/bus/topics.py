@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from pacsless.bus.connect import MAX_MESSAGE_BYTES, broker_errors, client_options
+from pacsless.bus.connect import (
+    MAX_DEAD_LETTER_BYTES,
+    MAX_MESSAGE_BYTES,
+    broker_errors,
+    client_options,
+)
 from pacsless.events import TOPICS, dead_letter_topic
 from pacsless.settings import Settings
 
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
     from kafka import KafkaAdminClient
 
 _COORDINATOR_SECONDS: Final = 10.0
+_EVENTS: Final = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+# They wait for a person, not for a week.
+_DEAD_LETTERS: Final = {"max.message.bytes": str(MAX_DEAD_LETTER_BYTES), "retention.ms": "-1"}
 
 
 def group_id(function: str, prefix: str = "pacsless-") -> str:
@@ -67,9 +75,7 @@ def create_topics(settings: Settings, partitions: int = 4, replication: int = -1
                     topic: {
                         "num_partitions": count,
                         "replication_factor": replication,
-                        "configs": {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-                        # Dead letters wait for a person, not for a week.
-                        | ({"retention.ms": "-1"} if topic.endswith(".dlq") else {}),
+                        "configs": _DEAD_LETTERS if topic.endswith(".dlq") else _EVENTS,
                     }
                     for topic, count in missing.items()
                 },

@@ -1,0 +1,281 @@
+"""The loop between Kafka and a function: read, hand out, commit.
+
+One thread owns the consumer and the lanes. Requests run in a pool; their
+outcomes come back through a queue. What is committed is always what `Lane`
+says, and always before the batch it speaks of is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pacsless import metrics
+from pacsless.bus import Consumer, Message, Partition, Position
+from pacsless.codec import batch_item
+from pacsless.errors import Unavailable, Unprocessable
+from pacsless.functions import FunctionSpec, TriggerPolicy
+from pacsless.trigger.dead_letters import DeadLetters
+from pacsless.trigger.dispatch import Dispatcher, Outcome
+from pacsless.trigger.lane import Bury, Dispatch, Fate, Item, Lane
+
+_logger: Final = logging.getLogger(__name__)
+
+# While batches are in flight the loop waits for them, and looks for new
+# messages this often; a lane that is free gets its next batch at once.
+_BUSY_SECONDS: Final = 0.02
+_IDLE_SECONDS: Final = 0.25
+_REPORT_SECONDS: Final = 10.0
+# A rebalance waits so long for the batches of a partition that goes; there is
+# no heartbeat meanwhile, and the session lasts 30 s.
+_RELEASE_SECONDS: Final = 15.0
+
+
+class Runner:
+    """Feeds one function until told to stop.
+
+    Parameters
+    ----------
+    spec
+        The function.
+    consumer
+        Member of the function's group, not subscribed yet.
+    dispatcher
+        Sends batches to it.
+    dead_letters
+        Takes what it never will.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        consumer: Consumer,
+        dispatcher: Dispatcher,
+        dead_letters: DeadLetters,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec, self._policy = spec, spec.trigger or TriggerPolicy()
+        self._consumer, self._dispatcher, self._dead_letters = consumer, dispatcher, dead_letters
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(self._policy.concurrency, "dispatch")
+        self._outcomes: queue.SimpleQueue[tuple[Lane, Dispatch | Bury, Outcome]] = (
+            queue.SimpleQueue()
+        )
+        self._in_flight = 0
+        self._lanes: dict[Partition, Lane] = {}
+        self._committed: dict[Partition, Position] = {}
+        self._new: set[Partition] = set()
+        self._early: list[Message] = []
+        self._paused: set[Partition] = set()
+        self._turn = 0
+        self._patience = _RELEASE_SECONDS
+        self._tally: Counter[str] = Counter()
+        self._reported = clock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; then finish what is in flight and leave the group."""
+        self._consumer.subscribe(
+            self._spec.topics, self._on_assigned, self._on_revoked, self._on_lost
+        )
+        wait = 0.0
+        while not stop.is_set():
+            try:
+                self._read(wait)
+                self._collect(_BUSY_SECONDS if self._in_flight else 0.0)
+                wait = self._advance()
+                self._flow()
+            except Unavailable as error:
+                _logger.warning("kafka does not answer", extra={"fields": {"text": str(error)}})
+                stop.wait(0.5)
+            self._report()
+        self._stop()
+
+    def _read(self, wait: float) -> None:
+        for message in self._consumer.poll(wait, max_messages=2 * self._policy.max_events):
+            self._early.append(message)
+        for partition in sorted(self._new):
+            position = self._consumer.committed(partition)
+            self._lane(partition).adopt(partition, position)
+            self._committed[partition] = position or Position(0)
+            self._new.discard(partition)
+        early, self._early = self._early, []
+        for message in early:
+            lane = self._lanes.get(message.partition)
+            if lane is not None:
+                lane.add(_item(message), self._clock())
+
+    def _lane(self, partition: Partition) -> Lane:
+        if partition not in self._lanes:
+            gathered = (
+                lane
+                for other, lane in self._lanes.items()
+                if self._policy.gather == "topic" and other.topic == partition.topic
+            )
+            self._lanes[partition] = next(gathered, None) or Lane(self._policy)
+        return self._lanes[partition]
+
+    def _collect(self, timeout: float) -> None:
+        """Settle what has come back, waiting for the first at most `timeout`."""
+        deadline = self._clock() + timeout
+        while self._in_flight:
+            try:
+                left = max(0.0, deadline - self._clock())
+                lane, action, outcome = self._outcomes.get(timeout=left or None, block=left > 0)
+            except queue.Empty:
+                return
+            self._in_flight -= 1
+            lane.settle(outcome.fate, outcome.code, self._clock())
+            self._account(action, outcome)
+            deadline = self._clock()
+
+    def _advance(self) -> float:
+        """Commit, then hand out; return how long the next read may wait."""
+        now = self._clock()
+        lanes = list(dict.fromkeys(self._lanes.values()))
+        self._turn += 1
+        ready: list[tuple[Lane, Dispatch | Bury]] = []
+        wait = _IDLE_SECONDS
+        for index in range(len(lanes)):
+            if self._in_flight + len(ready) >= self._policy.concurrency:
+                break
+            lane = lanes[(index + self._turn) % len(lanes)]
+            action = lane.next(now)
+            if isinstance(action, Dispatch | Bury):
+                ready.append((lane, action))
+            elif action.until is not None:
+                wait = min(wait, max(0.001, action.until - now))
+        try:
+            self._commit(lanes)
+        except Unavailable:
+            # Nothing may be sent whose attempt is not recorded.
+            for lane, _ in ready:
+                lane.settle(Fate.DOWN, "broker", now)
+            raise
+        for lane, action in ready:
+            self._in_flight += 1
+            self._pool.submit(self._do, lane, action)
+        return 0.0 if self._in_flight else wait
+
+    def _commit(self, lanes: list[Lane]) -> None:
+        changed = {
+            partition: position
+            for lane in lanes
+            for partition, position in lane.positions().items()
+            if position != self._committed.get(partition)
+        }
+        self._consumer.commit(changed)
+        self._committed.update(changed)
+
+    def _do(self, lane: Lane, action: Dispatch | Bury) -> None:
+        try:
+            if isinstance(action, Dispatch):
+                outcome = self._dispatcher.send(action.items)
+            else:
+                outcome = self._dead_letters.bury(action)
+        except Exception:
+            _logger.exception("batch not sent")
+            outcome = Outcome(Fate.FAILED if isinstance(action, Dispatch) else Fate.DOWN, "trigger")
+        self._outcomes.put((lane, action, outcome))
+
+    def _flow(self) -> None:
+        """Stop reading where enough is waiting, and read again where it is not."""
+        full = {partition for partition, lane in self._lanes.items() if not lane.wants_more}
+        if full - self._paused:
+            self._consumer.pause(full - self._paused)
+        if self._paused - full:
+            self._consumer.resume(self._paused - full)
+        self._paused = full
+
+    def _on_assigned(self, partitions: frozenset[Partition]) -> None:
+        self._new |= partitions
+
+    def _on_revoked(self, partitions: frozenset[Partition]) -> Mapping[Partition, Position]:
+        deadline = self._clock() + self._patience
+        going = {self._lanes[one] for one in partitions if one in self._lanes}
+        while any(lane.busy for lane in going) and self._clock() < deadline:
+            self._collect(min(0.1, deadline - self._clock()))
+        return self._release(partitions)
+
+    def _on_lost(self, partitions: frozenset[Partition]) -> None:
+        self._release(partitions)
+
+    def _release(self, partitions: frozenset[Partition]) -> dict[Partition, Position]:
+        last: dict[Partition, Position] = {}
+        for partition in partitions:
+            lane = self._lanes.pop(partition, None)
+            position = lane.release(partition) if lane else None
+            if position is not None and position != self._committed.get(partition):
+                last[partition] = position
+            self._committed.pop(partition, None)
+        self._new -= partitions
+        self._paused -= partitions
+        self._early = [one for one in self._early if one.partition not in partitions]
+        return last
+
+    def _account(self, action: Dispatch | Bury, outcome: Outcome) -> None:
+        name = self._spec.name
+        if isinstance(action, Bury):
+            if outcome.fate is Fate.DONE:
+                self._tally["dead_letters"] += 1
+                topic = action.item.partition.topic
+                metrics.TRIGGER_DEAD_LETTERS.labels(name, topic, action.code).inc()
+                where = {"topic": topic, "partition": action.item.partition.number}
+                fields = {"code": action.code, "attempts": action.attempts, **where}
+                fields["offset"] = action.item.offset
+                _logger.error("event moved to the dead letters", extra={"fields": fields})
+            return
+        metrics.TRIGGER_BATCHES.labels(name, outcome.fate.value).inc()
+        if outcome.fate is Fate.DONE:
+            self._tally["events"] += len(action.items)
+            metrics.TRIGGER_EVENTS.labels(name).inc(len(action.items))
+        else:
+            self._tally[f"{outcome.fate}:{outcome.code}"] += 1
+
+    def _report(self) -> None:
+        now = self._clock()
+        if now - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = now
+        lag: Counter[str] = Counter()
+        for partition, position in self._committed.items():
+            lag[partition.topic] += self._consumer.lag(partition, position.offset) or 0
+        for topic, count in lag.items():
+            metrics.TRIGGER_LAG.labels(self._spec.name, topic).set(count)
+        oldest = [lane.oldest for lane in self._lanes.values() if lane.oldest is not None]
+        age = max(0.0, time.time() - min(oldest)) if oldest else 0.0
+        metrics.TRIGGER_OLDEST_SECONDS.labels(self._spec.name).set(age)
+        if self._tally:
+            fields = {**self._tally, "lag": lag.total(), "oldest_s": round(age, 1)}
+            _logger.info("progress", extra={"fields": fields})
+            self._tally.clear()
+
+    def _stop(self) -> None:
+        deadline = self._clock() + self._patience
+        self._patience = 0.0
+        while self._in_flight and self._clock() < deadline:
+            self._collect(0.1)
+        try:
+            self._commit(list(dict.fromkeys(self._lanes.values())))
+            self._consumer.close()
+        except Unavailable as error:
+            _logger.warning("left without a commit", extra={"fields": {"text": str(error)}})
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _item(message: Message) -> Item:
+    try:
+        partition = message.partition
+        body = batch_item(
+            message.headers, message.value or b"", partition.topic, partition.number, message.offset
+        )
+        return Item(message, body)
+    except Unprocessable as error:
+        return Item(message, b"", error.code)
