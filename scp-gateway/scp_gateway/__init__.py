@@ -1,0 +1,1 @@
+"""The Storage SCP: C-STORE in, durable files and CloudEvents out."""

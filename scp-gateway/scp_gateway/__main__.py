@@ -1,0 +1,52 @@
+"""``python -m scp_gateway``: run the gateway until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+
+from pacsless import log
+from pacsless.bus import Producer
+from pacsless.errors import PacslessError
+from pacsless.settings import Settings
+from scp_gateway.gateway import Gateway
+from scp_gateway.settings import GatewaySettings
+
+_log = logging.getLogger("scp_gateway")
+
+
+def main() -> int:
+    """Run; return the exit code."""
+    log.configure("scp-gateway")
+    threading.excepthook = _log_exception
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings, own = Settings.from_environ(), GatewaySettings.from_environ()
+        log.configure("scp-gateway", settings.log_level)
+        producer = Producer(settings, "scp-gateway")
+        gateway = Gateway(settings, own, producer)
+    except (PacslessError, OSError) as error:
+        _log.error("cannot start: %s", error)
+        return 1
+    gateway.start()
+    gateway.run_until(stop)
+    gateway.stop()
+    try:
+        producer.close()
+    except PacslessError as error:
+        _log.warning("Kafka did not take its leave", exc_info=error)
+    return 0
+
+
+def _log_exception(what: threading.ExceptHookArgs) -> None:
+    # The default prints the exception's text, which may quote what was received.
+    if what.exc_value is not None:
+        _log.error("a thread failed", exc_info=what.exc_value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

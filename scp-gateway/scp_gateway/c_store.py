@@ -1,0 +1,325 @@
+"""One C-STORE: from the first fragment of the data set to an honest status.
+
+0x0000 is answered only when the file and the promise to tell Kafka of it are
+durable (DECISIONS.md, "0x0000 means durable"): seal, intend, keep, then answer.
+The statuses are those of PS3.4 Table B.2-1 and PS3.7 §9.1.1.1.9.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from pacsless.archive import AlreadyKept, Archive, Incoming, Sealed
+from pacsless.codec import now, to_record
+from pacsless.dicom.part10 import file_meta
+from pacsless.dicom.scan import Identifiers, ScanError, scan
+from pacsless.errors import InvalidIdentity, PacslessError
+from pacsless.events import Event, InstanceReceived, InstanceStored
+from pacsless.identity import InstanceIdentity, valid_uid
+from pacsless.outbox import JournalUnavailable, Outbox
+from scp_gateway.same import compare
+
+SOURCE: Final = "/scp-gateway"
+_log = logging.getLogger(__name__)
+
+
+class Status(IntEnum):
+    """What a sender is told."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    DUPLICATE_SOP_INSTANCE = 0x0111
+    OUT_OF_RESOURCES = 0xA700
+    DOES_NOT_MATCH = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends, and to which tenant."""
+
+    tenant_id: str
+    calling_ae_title: str
+    called_ae_title: str
+    remote_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The command set of a C-STORE-RQ, and the transfer syntax of its data set."""
+
+    message_id: int
+    abstract_syntax: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an instance."""
+
+    status: Status
+    outcome: str
+    """``stored``, ``duplicate``, ``quarantined`` or ``refused``."""
+    reason: str = ""
+    """Code of the error, empty if stored."""
+    comment: str = ""
+    """Error Comment (0000,0902)."""
+
+
+class Refused(PacslessError):
+    """The instance is not stored, and this is why."""
+
+    def __init__(self, status: Status, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.answer = Answer(status, "refused", code, str(self))
+
+
+class StorageService:
+    """What all receptions share.
+
+    Parameters
+    ----------
+    archive, outbox
+        Where files and promises go.
+    on_answer
+        Told of every answer and the bytes received, for the metrics.
+    """
+
+    def __init__(
+        self, archive: Archive, outbox: Outbox, on_answer: Callable[[Answer, int], None]
+    ) -> None:
+        self.archive = archive
+        self.outbox = outbox
+        self.on_answer = on_answer
+
+    def begin(self, request: Request, sender: Sender) -> Reception:
+        """Start receiving a data set."""
+        return Reception(self, request, sender)
+
+
+class Reception:
+    """A data set on its way into the archive.
+
+    Nothing raises: what goes wrong is kept for the answer, and the rest of the
+    data set is read past, because a sender listens only when it has sent all.
+    """
+
+    def __init__(self, service: StorageService, request: Request, sender: Sender) -> None:
+        self._service = service
+        self._request = request
+        self._sender = sender
+        self._started = time.monotonic()
+        self._received_at = now()
+        self._bytes = 0
+        self._meta = b""
+        self._incoming: Incoming | None = None
+        self._identifiers = Identifiers("", "", "", "", "")
+        self._failure: Exception | None = None
+        try:
+            self._open()
+        except Exception as error:  # noqa: BLE001  # answered, and logged then
+            self._failure = error
+
+    def _open(self) -> None:
+        request = self._request
+        if self._service.outbox.is_full:
+            raise Refused(Status.OUT_OF_RESOURCES, "disk-full", "the disk is above its mark")
+        valid_uid(request.sop_class_uid, "Affected SOP Class UID")
+        valid_uid(request.sop_instance_uid, "Affected SOP Instance UID")
+        if request.sop_class_uid != request.abstract_syntax:
+            raise Refused(
+                Status.DOES_NOT_MATCH, "sop-class", "not the SOP Class of the presentation context"
+            )
+        self._meta = file_meta(
+            request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax
+        )
+        self._incoming = self._service.archive.incoming()
+        self._incoming.write(self._meta)
+
+    def write(self, fragment: bytes | memoryview) -> None:
+        """Take the next fragment of the data set."""
+        self._bytes += len(fragment)
+        if self._incoming is None or self._failure is not None:
+            return
+        try:
+            self._incoming.write(fragment)
+        except Exception as error:  # noqa: BLE001  # answered, and logged then
+            self._failure = error
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Forget what was received."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.__exit__(None, None, None)
+
+    def finish(self) -> Answer:
+        """Store what was received, and say what to answer."""
+        try:
+            answer = self._store()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the sender gets a status
+            answer = _refusal(error)
+            level = logging.ERROR if answer.status is Status.PROCESSING_FAILURE else logging.WARNING
+            _log.log(
+                level,
+                "instance refused",
+                extra={"fields": {"status": f"{answer.status:04X}", "reason": answer.reason}},
+                exc_info=error,
+            )
+        finally:
+            self.abandon()
+        self._note(self._received(answer))
+        self._service.on_answer(answer, self._bytes)
+        return answer
+
+    def _store(self) -> Answer:
+        if self._failure is not None:
+            raise self._failure
+        assert self._incoming is not None
+        sealed = self._incoming.seal()
+        self._incoming = None
+        try:
+            self._identifiers = self._scan(sealed)
+            identity = InstanceIdentity(
+                self._sender.tenant_id,
+                self._identifiers.study_instance_uid,
+                self._identifiers.series_instance_uid,
+                self._identifiers.sop_instance_uid,
+            )
+            return self._keep(sealed, identity)
+        except BaseException:
+            self._discard(sealed)
+            raise
+
+    def _scan(self, sealed: Sealed) -> Identifiers:
+        path = self._service.archive.sealed(sealed.name)
+        assert path is not None
+        with open(path, "rb") as file:
+            file.seek(len(self._meta))
+            found = scan(file, self._request.transfer_syntax)
+        for keyword, said, sent in (
+            ("SOPClassUID", self._request.sop_class_uid, found.sop_class_uid),
+            ("SOPInstanceUID", self._request.sop_instance_uid, found.sop_instance_uid),
+        ):
+            if not sent:
+                raise ScanError("missing-uid", f"the data set has no {keyword}")
+            if said != sent:
+                raise Refused(Status.DOES_NOT_MATCH, "mismatch", f"{keyword} is not the command's")
+        return found
+
+    def _keep(self, sealed: Sealed, identity: InstanceIdentity) -> Answer:
+        archive, outbox = self._service.archive, self._service.outbox
+        stored = self._stored(identity, sealed.size, sealed.sha256)
+        record = to_record(stored, SOURCE, self._received_at)
+        intent = outbox.intend(sealed, identity.key, [record])
+        try:
+            archive.keep(sealed, identity.key)
+        except AlreadyKept:
+            outbox.cancel(intent)
+        except BaseException:
+            outbox.cancel(intent)
+            raise
+        else:
+            outbox.kept(intent)
+            return Answer(Status.SUCCESS, "stored")
+        # The key was taken, perhaps a moment ago: nothing was replaced.
+        kept = compare(archive, identity.key, sealed, len(self._meta))
+        if kept is not None:
+            self._discard(sealed)
+            self._note(self._stored(identity, kept.size, kept.sha256))
+            return Answer(Status.SUCCESS, "duplicate")
+        self._quarantine(sealed, identity)
+        return Answer(
+            Status.DUPLICATE_SOP_INSTANCE,
+            "quarantined",
+            "conflict",
+            "the SOP Instance is stored with other content",
+        )
+
+    def _quarantine(self, sealed: Sealed, identity: InstanceIdentity) -> None:
+        key = f"quarantine/{identity.key.removesuffix('.dcm')}.{sealed.sha256}.dcm"
+        try:
+            self._service.archive.keep(sealed, key)
+        except AlreadyKept:  # the same again
+            self._discard(sealed)
+
+    def _discard(self, sealed: Sealed) -> None:
+        try:
+            self._service.archive.discard(sealed)
+        except OSError:
+            _log.warning("a file without a key was left to the sweep")
+
+    def _stored(self, identity: InstanceIdentity, size: int, sha256: str) -> InstanceStored:
+        return InstanceStored(
+            tenant_id=identity.tenant_id,
+            study_instance_uid=identity.study_instance_uid,
+            series_instance_uid=identity.series_instance_uid,
+            sop_instance_uid=identity.sop_instance_uid,
+            transfer_syntax=self._request.transfer_syntax,
+            patient_id=self._identifiers.patient_id,
+            file_name=f"{identity.sop_instance_uid}.dcm",
+            file_size=size,
+            file_path=identity.key,
+            sha256=sha256,
+            received_at=self._received_at,
+            via="C-STORE",
+            calling_ae_title=self._sender.calling_ae_title,
+            called_ae_title=self._sender.called_ae_title,
+            remote_address=self._sender.remote_address,
+        )
+
+    def _received(self, answer: Answer) -> InstanceReceived:
+        return InstanceReceived(
+            tenant_id=self._sender.tenant_id,
+            attempt_id=str(uuid.uuid4()),
+            study_instance_uid=_uid_or_nothing(self._identifiers.study_instance_uid),
+            series_instance_uid=_uid_or_nothing(self._identifiers.series_instance_uid),
+            sop_instance_uid=_uid_or_nothing(self._request.sop_instance_uid),
+            sop_class_uid=_uid_or_nothing(self._request.sop_class_uid),
+            transfer_syntax=self._request.transfer_syntax,
+            status=int(answer.status),
+            outcome=answer.outcome,
+            reason=answer.reason,
+            file_size=len(self._meta) + self._bytes,
+            duration_ms=round((time.monotonic() - self._started) * 1000, 3),
+            received_at=self._received_at,
+            via="C-STORE",
+            calling_ae_title=self._sender.calling_ae_title,
+            called_ae_title=self._sender.called_ae_title,
+            remote_address=self._sender.remote_address,
+        )
+
+    def _note(self, event: Event) -> None:
+        try:
+            self._service.outbox.note([to_record(event, SOURCE)])
+        except JournalUnavailable:
+            # The answer stands: this event only repeats or reports.
+            _log.warning("an event was not noted", extra={"fields": {"type": event.TYPE}})
+
+
+def _refusal(error: Exception) -> Answer:
+    match error:
+        case Refused():
+            return error.answer
+        case ScanError() | InvalidIdentity():
+            return Answer(Status.CANNOT_UNDERSTAND, "refused", error.code, str(error))
+        case PacslessError():  # the archive, or the journal
+            return Answer(Status.OUT_OF_RESOURCES, "refused", error.code, str(error))
+        case _:
+            return Answer(Status.PROCESSING_FAILURE, "refused", "bug", "see the gateway's log")
+
+
+def _uid_or_nothing(value: str) -> str:
+    """Leave out what is no UID: it may be anything, a patient's name included."""
+    try:
+        return valid_uid(value)
+    except InvalidIdentity:
+        return ""

@@ -1,0 +1,142 @@
+"""From the outbox to Kafka, for as long as it takes."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from pacsless.codec import Record
+from pacsless.outbox import Entry, Outbox
+
+_WINDOW: Final = 1000
+"""Entries sent and not acknowledged, at most."""
+_BATCH: Final = 250
+_WAIT_SECONDS: Final = 0.2
+_BACK_OFF: Final = (0.2, 5.0)
+_log = logging.getLogger(__name__)
+
+
+class RecordSender(Protocol):
+    """What the relay needs of `pacsless.bus.Producer`."""
+
+    def send_record(self, record: Record, on_done: Callable[[BaseException | None], None]) -> None:
+        """Send a record; `on_done` is told how it went, from any thread."""
+        ...
+
+
+class Relay(threading.Thread):
+    """Publishes entries in the outbox's order, and marks them done on the broker's word.
+
+    When one fails, nothing new is sent until what is on its way has come back;
+    then the failed ones go again, in order and with the same event ids. So the
+    events of a study stay in order but for one whose acknowledgement got lost.
+    """
+
+    def __init__(self, outbox: Outbox, producer: RecordSender) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._outbox = outbox
+        self._producer = producer
+        self._came_back: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
+        self._attempts = 0
+        self._sent: dict[int, Entry] = {}
+        """What is on its way, by attempt: a second one of an entry is another."""
+        self._open_records: dict[int, int] = {}
+        self._failed: dict[int, Entry] = {}
+        self._back_off = _BACK_OFF[0]
+        self._stop_at = float("inf")
+        self.is_connected = False
+        """Whether the broker acknowledged the last record that came back."""
+
+    def run(self) -> None:
+        while time.monotonic() < self._stop_at:
+            try:
+                self._round()
+            except Exception:  # noqa: BLE001  # the relay must outlive everything
+                # Nothing is lost: what is not marked done is sent again.
+                _log.exception("the relay stumbled")
+                time.sleep(self._back_off)
+
+    def stop(self, seconds: float) -> None:
+        """Publish what is left, for at most `seconds`, and end."""
+        deadline = time.monotonic() + seconds
+        while self._outbox.depth.entries and time.monotonic() < deadline and self.is_alive():
+            time.sleep(_WAIT_SECONDS / 4)
+        self._stop_at = time.monotonic()
+        self.join()
+
+    def _round(self) -> None:
+        self._settle()
+        if self._failed:
+            if not self._sent:
+                self._wait_and_retry()
+            return
+        room = min(_BATCH, _WINDOW - len(self._sent))
+        if room > 0:
+            # With records on their way, look for their return soon.
+            self._send(self._outbox.take(room, _WAIT_SECONDS / 20 if self._sent else _WAIT_SECONDS))
+
+    def _settle(self) -> None:
+        """Take in what came back; wait for something if nothing else can be done."""
+        must_wait = bool(self._sent) and (bool(self._failed) or len(self._sent) >= _WINDOW)
+        done: list[int] = []
+        while True:
+            try:
+                attempt, error = (
+                    self._came_back.get(timeout=_WAIT_SECONDS)
+                    if must_wait
+                    else self._came_back.get_nowait()
+                )
+            except queue.Empty:
+                break
+            must_wait = False
+            if attempt not in self._sent:
+                continue  # another record of it failed already
+            self._open_records[attempt] -= 1
+            if error is not None:
+                self._give_back(attempt, error)
+            elif not self._open_records[attempt]:
+                del self._open_records[attempt]
+                done.append(self._sent.pop(attempt).id)
+        if done:
+            self._outbox.done(done)
+            self.is_connected = True
+            self._back_off = _BACK_OFF[0]
+
+    def _send(self, entries: list[Entry]) -> None:
+        for index, entry in enumerate(entries):
+            self._attempts += 1
+            self._sent[self._attempts] = entry
+            self._open_records[self._attempts] = len(entry.records)
+            try:
+                for record in entry.records:
+                    self._producer.send_record(record, partial(self._returned, self._attempts))
+            except Exception as error:  # noqa: BLE001  # whatever it is, try again
+                self._give_back(self._attempts, error)
+                self._failed.update((one.id, one) for one in entries[index + 1 :])
+                return
+
+    def _returned(self, attempt: int, error: BaseException | None) -> None:
+        self._came_back.put((attempt, error))
+
+    def _give_back(self, attempt: int, error: BaseException) -> None:
+        if not self._failed:
+            _log.warning(
+                "Kafka does not take events; they wait in the outbox",
+                extra={"fields": {"waiting": self._outbox.depth.entries}},
+                exc_info=error,
+            )
+        self.is_connected = False
+        entry = self._sent.pop(attempt)
+        del self._open_records[attempt]
+        self._failed[entry.id] = entry
+
+    def _wait_and_retry(self) -> None:
+        time.sleep(min(self._back_off, max(0.0, self._stop_at - time.monotonic())))
+        self._back_off = min(self._back_off * 2, _BACK_OFF[1])
+        again, self._failed = [self._failed[one] for one in sorted(self._failed)], {}
+        self._send(again)

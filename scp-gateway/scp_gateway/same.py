@@ -1,0 +1,63 @@
+"""Whether a second object for a SOP instance is the same as the first."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import BinaryIO, Final
+
+from pacsless.archive import Archive, ArchiveUnavailable, Sealed
+from pacsless.dicom.part10 import split_part10
+from pacsless.dicom.scan import ScanError
+
+_BLOCK: Final = 1 << 20
+
+
+def compare(archive: Archive, key: str, sealed: Sealed, data_set_offset: int) -> Sealed | None:
+    """Compare the data set of a sealed file with that of a kept one, byte by byte.
+
+    The File Meta Information does not count: whoever stored the first object
+    may have written another.
+
+    Parameters
+    ----------
+    archive
+        Where both are.
+    key
+        Of the first object.
+    sealed, data_set_offset
+        The second, and where its data set begins.
+
+    Returns
+    -------
+    Sealed or None
+        Size and digest of the first object if both are the same.
+    """
+    path = archive.sealed(sealed.name)
+    if path is None:
+        raise ArchiveUnavailable("archive", "the sealed file is gone")
+    with open(path, "rb") as second, archive.open(key) as first:
+        second.seek(data_set_offset)
+        try:
+            offset = split_part10(first).dataset_offset
+        except ScanError:
+            return None  # the first was damaged on the disk; the second is kept aside
+        first.seek(0)
+        digest = hashlib.sha256(first.read(offset))
+        size = offset
+        while block := _read(second):
+            other = _read(first)
+            if block != other:
+                return None
+            digest.update(other)
+            size += len(other)
+        if first.read(1):
+            return None
+        return Sealed(sealed.name, size, digest.hexdigest())
+
+
+def _read(file: BinaryIO) -> bytes:
+    """Read a whole block: one of S3 may come in pieces."""
+    block = file.read(_BLOCK)
+    while len(block) < _BLOCK and (more := file.read(_BLOCK - len(block))):
+        block += more
+    return block
