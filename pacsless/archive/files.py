@@ -52,8 +52,12 @@ class FileArchive:
         source, target = self._incoming / sealed.name, self._path(key)
         try:
             self._make_folder(target.parent)
-            os.link(source, target)
-            _fsync_folder(target.parent)
+            try:
+                os.link(source, target)
+            finally:
+                # Also when the key is taken: the winner may not be this far yet,
+                # and the loser is about to call its file durable.
+                _fsync_folder(target.parent)
             source.unlink()
         except FileExistsError:
             raise AlreadyKept("already-kept", "the key is taken") from None
