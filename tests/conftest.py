@@ -1,0 +1,28 @@
+"""Fixtures shared by all suites; the services behind them are in `tests.services`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services import KafkaBroker, require
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A running broker with every topic; ``kafka.settings`` reaches it."""
+    require("java", "mvn")
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def empty_kafka(kafka: KafkaBroker) -> KafkaBroker:
+    """The broker, with no event in it."""
+    kafka.renew_topics()
+    return kafka

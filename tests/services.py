@@ -1,0 +1,79 @@
+"""Real services that tests start for themselves, each in its own folder and ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pacsless.bus import create_topics
+from pacsless.errors import Unavailable
+from pacsless.settings import Settings
+from pacsless.stack import kafka
+from tests.eventually import eventually
+from tests.ports import free_ports
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def require(*programs: str) -> None:
+    """Skip the test if a program is missing; in CI nothing may be missing."""
+    missing = [one for one in programs if shutil.which(one) is None]
+    if missing and not os.environ.get("CI"):
+        pytest.skip(f"not installed: {', '.join(missing)} (make setup)")
+    assert not missing, f"not installed: {missing}"
+
+
+class KafkaBroker:
+    """One real broker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self._controller_port = free_ports(2)
+        self.servers = (f"127.0.0.1:{self.port}",)
+        self.settings = Settings(kafka=self.servers)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, partitions: int = 4) -> None:
+        """Start it, or start it again; return when every topic is there."""
+        jars = kafka.jars(REPOSITORY / ".pacsless" / "cache")
+        command = kafka.prepare(self.folder, jars, self.port, self._controller_port)
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+        def ready() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                pytest.fail("Kafka ended:\n" + (self.folder / "log").read_text()[-4000:])
+            try:
+                create_topics(self.settings, partitions)
+            except Unavailable as error:
+                raise AssertionError(str(error)) from None
+            return True
+
+        eventually(ready)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop it; SIGKILL for a crash."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def renew_topics(self) -> None:
+        """Empty the broker."""
+        from kafka import KafkaAdminClient
+
+        client = KafkaAdminClient(bootstrap_servers=list(self.servers))
+        try:
+            topics = [one for one in client.list_topics() if not one.startswith("__")]
+            client.delete_topics(topics)
+            eventually(lambda: not set(topics) & set(client.list_topics()))
+            client.delete_groups([one["group_id"] for one in client.list_groups()])
+        finally:
+            client.close()
+        create_topics(self.settings, 4)
