@@ -88,9 +88,9 @@ class Header(Dataset):
         element = self._dict[tag]
         return self._decoded(element) if isinstance(element, RawDataElement) else element
 
-    def add_raw(self, element: RawDataElement | DataElement) -> None:
-        """Add an element as read, unchecked."""
-        self._dict[element.tag] = element
+    def add_raw(self, element: RawDataElement | DataElement) -> bool:
+        """Add an element as read; False if there is one of its tag: the first counts."""
+        return self._dict.setdefault(element.tag, element) is element
 
     def raw_elements(self) -> Iterable[RawDataElement | DataElement]:
         """Return the elements as read; only sequences and what was assigned are decoded."""
@@ -104,12 +104,16 @@ class Header(Dataset):
         else:
             found = values.decode(vr, raw.value or b"", raw.is_little_endian, self.text_encoding)
             value = _pydicom_value(vr, found)
-        return DataElement(
+        element = DataElement(
             raw.tag, vr, value, raw.value_tell, already_converted=True, validation_mode=IGNORE
         )
+        # pydicom gives a UN of a known tag its dictionary VR, though its value
+        # was found to be something else.
+        element.VR = vr
+        return element
 
 
-def _pydicom_value(vr: str, found: list[values.type_of_value]) -> Any:
+def _pydicom_value(vr: str, found: list[values.Value]) -> Any:
     """Return values as pydicom has them."""
     convert: Any = str
     if vr == "AT":

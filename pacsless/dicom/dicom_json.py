@@ -69,8 +69,8 @@ class _Writer:
 
     def data_set(self, header: Header, path: str, pixel_representation: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        own = header.get_item(0x00280103) if 0x00280103 in header else None
-        signed = pixel_representation if own is None else header.pixel_representation
+        # An item without Pixel Representation has that of its data set.
+        signed = header.pixel_representation if 0x00280103 in header else pixel_representation
         in_order = True
         last = 0
         for element in header.raw_elements():
@@ -110,6 +110,8 @@ class _Writer:
             swap = values.swap_size(vr, element.is_little_endian)
             inline = b64encode(values.to_little_endian(value, swap)).decode("ascii")
             return {"vr": vr, "InlineBinary": inline}
+        if len(value) % values.word_size(vr):
+            self._warnings.append(f"{path}: not a whole number of values")
         found = values.decode(vr, value, element.is_little_endian, header.text_encoding)
         if not found:
             return {"vr": vr}
@@ -124,7 +126,7 @@ class _Writer:
             found = [_exact(cast("int", number)) for number in found]
         return {"vr": vr, "Value": found}
 
-    def _check_numbers(self, vr: str, found: list[values.type_of_value], path: str) -> None:
+    def _check_numbers(self, vr: str, found: list[values.Value], path: str) -> None:
         for i, number in enumerate(found):
             if isinstance(number, str):
                 self._warnings.append(f"{path}: not a number, as text")

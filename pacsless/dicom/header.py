@@ -39,9 +39,9 @@ from pacsless.dicom.part10 import split_part10
 
 __all__ = ["DEFAULT_LIMITS", "BulkValue", "Header", "Limits", "read_header"]
 
-_CHARACTER_SET: Final = BaseTag(0x00080005)
-_SERIES: Final = BaseTag(0x0020000E)
-_PIXEL_REPRESENTATION: Final = BaseTag(0x00280103)
+_CHARACTER_SET: Final = 0x00080005
+_SERIES: Final = 0x0020000E
+_PIXEL_REPRESENTATION: Final = 0x00280103
 PIXEL_DATA: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and plain Pixel Data: never read here."""
 PALETTES: Final = frozenset(
@@ -274,15 +274,21 @@ class _Reader:
             )
         value = self._source.read(element.offset, length)
         self._position = element.offset + length
-        tag = BaseTag(element.tag)
-        header.add_raw(
-            RawDataElement(
-                tag, vr, length, value, element.offset, level.encoding.implicit_vr, little_endian
-            )
+        tag = element.tag
+        raw = RawDataElement(
+            BaseTag(tag),
+            vr,
+            length,
+            value,
+            element.offset,
+            level.encoding.implicit_vr,
+            little_endian,
         )
-        if tag == _CHARACTER_SET:
+        if not header.add_raw(raw):
+            self._stack[0].header.warnings.append(f"{raw.tag} is there twice")
+        elif tag == _CHARACTER_SET:
             header.text_encoding = text.encoding_of(value)
-        elif tag == _PIXEL_REPRESENTATION and len(value) == 2:
+        elif tag == _PIXEL_REPRESENTATION and length == 2:
             header.pixel_representation = int.from_bytes(
                 value, "little" if little_endian else "big"
             )

@@ -11,7 +11,7 @@ from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 from pacsless.dicom import text
 
-type_of_value = str | int | float | None
+Value = str | int | float | None
 
 BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 """VRs whose value is bytes, not values."""
@@ -50,7 +50,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
-def decode(vr: str, value: bytes, little_endian: bool, encoding: str) -> list[type_of_value]:
+def decode(vr: str, value: bytes, little_endian: bool, encoding: str) -> list[Value]:
     """Return the values of an element of a VR that has values.
 
     An empty one among several is None; an element that is empty has none. A
@@ -74,7 +74,7 @@ def decode(vr: str, value: bytes, little_endian: bool, encoding: str) -> list[ty
     if vr in _SINGLE:
         return [decoded]
     strip = str.rstrip if vr in _KEEP_LEADING else str.strip
-    parts: list[type_of_value] = [strip(part, " ") or None for part in decoded.split("\\")]
+    parts: list[Value] = [strip(part, " ") or None for part in decoded.split("\\")]
     if vr in NUMERIC_TEXT:
         return [_number(part) if isinstance(part, str) else part for part in parts]
     return [] if parts == [None] else parts
@@ -90,9 +90,14 @@ def _number(value: str) -> int | float | str:
     return value
 
 
+def word_size(vr: str) -> int:
+    """Return the size of a binary number of a VR; 1 for bytes and text."""
+    return _WORDS.get(vr, 1)
+
+
 def swap_size(vr: str, little_endian: bool) -> int:
     """Return how many bytes to reverse in each word to make a value little endian."""
-    return 1 if little_endian else _WORDS.get(vr, 1)
+    return 1 if little_endian else word_size(vr)
 
 
 def to_little_endian(value: bytes, swap: int) -> bytes:
