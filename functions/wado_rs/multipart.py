@@ -15,7 +15,8 @@ class Part:
     """One part: what it is, how long, and how to read it when its turn comes."""
 
     content_type: str
-    length: int
+    length: int | None
+    """None if only reading it tells."""
     body: Callable[[], Iterable[bytes]]
     location: str = ""
     """Content-Location: the address of the part by itself."""
@@ -50,9 +51,14 @@ class Multipart:
         return f'multipart/related; type="{self.part_type}"; boundary={self.boundary}'
 
     @property
-    def content_length(self) -> int:
-        """Bytes of the body; stating them lets a client see that it was cut off."""
-        return sum(len(self._head(part)) + part.length for part in self.parts) + len(self._tail)
+    def content_length(self) -> int | None:
+        """Bytes of the body, if they are known; stating them shows a client where it is cut off."""
+        total = len(self._tail)
+        for part in self.parts:
+            if part.length is None:
+                return None
+            total += len(self._head(part)) + part.length
+        return total
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body."""
@@ -62,12 +68,13 @@ class Multipart:
         yield self._tail
 
     def _head(self, part: Part) -> bytes:
-        location = f"Content-Location: {part.location}\r\n" if part.location else ""
         # Spelt as it is on purpose: Cornerstone finds Content-Type by its exact case.
-        return (
-            f"\r\n--{self.boundary}\r\nContent-Type: {part.content_type}\r\n{location}"
-            f"Content-Length: {part.length}\r\n\r\n"
-        ).encode("latin-1")
+        head = f"\r\n--{self.boundary}\r\nContent-Type: {part.content_type}\r\n"
+        if part.length is not None:
+            head += f"Content-Length: {part.length}\r\n"
+        if part.location:
+            head += f"Content-Location: {part.location}\r\n"
+        return f"{head}\r\n".encode("latin-1")
 
     @property
     def _tail(self) -> bytes:

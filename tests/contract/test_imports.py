@@ -50,7 +50,14 @@ EFFECTS = {
     "functions/extract_tags/index.py",
     "functions/qido_rs/search.py",
     "functions/build_metadata/build.py",
+    "functions/transcode/rendition.py",
+    "functions/wado_rs/bulk_data.py",
+    "functions/wado_rs/frames.py",
+    "functions/wado_rs/instances.py",
+    "functions/wado_rs/metadata.py",
+    "functions/wado_rs/response.py",
     "functions/wado_rs/retrieve.py",
+    "functions/wado_rs/unsupported.py",
 }
 """Modules that carry a handler's effects: they get their connections as arguments."""
 

@@ -1,0 +1,184 @@
+"""Writing metadata documents: each series of a batch once, then each study once.
+
+Builders need no lock. Each writes a whole document made from the files there
+are, and looks again afterwards: whoever writes last has seen everything.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pacsless.dicom import document
+from pacsless.errors import Busy
+from pacsless.identity import SeriesIdentity, study_metadata_key
+from pacsless.metadata import describe_series, originals, read_document
+
+if TYPE_CHECKING:
+    from pacsless.archive import Archive
+    from pacsless.postgres import Database, Transaction
+    from pacsless.settings import Settings
+
+_LOOKS: Final = 20
+"""Times to build a document that instances keep arriving for, before the event is retried."""
+_GZIP_LEVEL: Final = 6
+"""Measured on 299 PET instances, 1.7 MB: 7 ms for 28 kB; level 1 takes 4 ms for 72 kB."""
+
+_UPSERT: Final = """
+INSERT INTO metadata_document AS stored
+    (tenant_id, study_instance_uid, series_instance_uid, instances, left_out, revision, sha256)
+VALUES (:tenant, :study, :series, :instances, :left_out, :revision, :sha256)
+ON CONFLICT (tenant_id, study_instance_uid, series_instance_uid) DO UPDATE SET
+    instances = excluded.instances, left_out = excluded.left_out,
+    revision = greatest(stored.revision, excluded.revision),
+    sha256 = excluded.sha256, built_at = now()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What is recorded of a stored document."""
+
+    tenant_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    """Empty for the document of a study."""
+    instances: int
+    left_out: int
+    revision: int
+    sha256: str
+
+
+def build(
+    revised: Iterable[tuple[SeriesIdentity, int]],
+    archive: Archive,
+    database: Database,
+    settings: Settings,
+) -> list[Built]:
+    """Bring the documents of series, and of their studies, up to date.
+
+    Parameters
+    ----------
+    revised
+        Series and their revisions; a series may be there several times.
+    archive, database, settings
+        Where to.
+
+    Raises
+    ------
+    Unavailable
+        If the archive or PostgreSQL does not answer.
+    Busy
+        If instances arrive faster than documents can be built.
+    """
+    newest: dict[SeriesIdentity, int] = {}
+    for series, revision in revised:
+        newest[series] = max(revision, newest.get(series, 0))
+    built = [
+        _build_series(series, revision, archive, settings) for series, revision in newest.items()
+    ]
+    studies: dict[tuple[str, str], int] = {}
+    for series, revision in newest.items():
+        study = (series.tenant_id, series.study_instance_uid)
+        studies[study] = max(revision, studies.get(study, 0))
+    for (tenant_id, study_instance_uid), revision in studies.items():
+        built.append(_build_study(tenant_id, study_instance_uid, revision, archive))
+    database.run(lambda transaction: _record(transaction, built))
+    return built
+
+
+def _build_series(
+    series: SeriesIdentity, revision: int, archive: Archive, settings: Settings
+) -> Built:
+    for _ in range(_LOOKS):
+        made = describe_series(archive, series, settings)
+        store(archive, series.metadata_key, made.content)
+        if originals(archive, series) == made.originals:
+            return Built(
+                series.tenant_id,
+                series.study_instance_uid,
+                series.series_instance_uid,
+                made.instances,
+                made.left_out,
+                revision,
+                hashlib.sha256(made.content).hexdigest(),
+            )
+    raise Busy("still-arriving", "instances arrive faster than the document can be built")
+
+
+def _build_study(tenant_id: str, study_instance_uid: str, revision: int, archive: Archive) -> Built:
+    """Concatenate the series' documents; those that are missing have their own event to come."""
+    key = study_metadata_key(tenant_id, study_instance_uid)
+    content = b""
+    for _ in range(_LOOKS):
+        joined = document.join(_series_documents(tenant_id, study_instance_uid, archive))
+        if joined == content:
+            break
+        content = joined
+        store(archive, key, content)
+    else:
+        raise Busy("still-arriving", "series arrive faster than the document can be built")
+    entries = sum(1 for _ in document.lines(content))
+    return Built(
+        tenant_id,
+        study_instance_uid,
+        "",
+        entries,
+        document.count(content) - entries,
+        revision,
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _series_documents(tenant_id: str, study_instance_uid: str, archive: Archive) -> list[bytes]:
+    found = []
+    for uid in sorted(archive.folders(f"{tenant_id}/{study_instance_uid}/")):
+        series = SeriesIdentity(tenant_id, study_instance_uid, uid)
+        content = read_document(archive, series.metadata_key)
+        if content is not None:
+            found.append(content)
+    return found
+
+
+def store(archive: Archive, key: str, content: bytes) -> None:
+    """Write a document and its compressed form.
+
+    The compressed one goes first: readers take a document for current by the
+    plain one, and must not get an older one for accepting gzip. Its time stamp
+    is zero, so equal documents are equal files. What is there already is not
+    written again: a replay costs reading.
+    """
+    if read_document(archive, key) == content and _is_compressed(archive, key, content):
+        return
+    archive.replace(f"{key}.gz", gzip.compress(content, _GZIP_LEVEL, mtime=0))
+    archive.replace(key, content)
+
+
+def _is_compressed(archive: Archive, key: str, content: bytes) -> bool:
+    """Whether the compressed form says the same: two builders may have left a mixed pair."""
+    stored = read_document(archive, f"{key}.gz")
+    try:
+        return stored is not None and gzip.decompress(stored) == content
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def _record(transaction: Transaction, built: list[Built]) -> None:
+    # Sorted, so that two builders of one study lock rows in the same order.
+    for one in sorted(
+        built, key=lambda b: (b.tenant_id, b.study_instance_uid, b.series_instance_uid)
+    ):
+        transaction.run(
+            _UPSERT,
+            tenant=one.tenant_id,
+            study=one.study_instance_uid,
+            series=one.series_instance_uid,
+            instances=one.instances,
+            left_out=one.left_out,
+            revision=one.revision,
+            sha256=one.sha256,
+        )

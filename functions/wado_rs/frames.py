@@ -1,0 +1,179 @@
+"""Retrieve frames: pixels of an instance, one frame a part (PS3.18 §10.4.1.1.6).
+
+A frame is a range of its file, wherever it is: only that range is read. What
+is compressed is sent as it is stored; nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from werkzeug.wrappers import Response
+
+from functions.wado_rs.body import Extent, realigned
+from functions.wado_rs.instances import (
+    Stored,
+    find_instance,
+    is_servable,
+    open_servable,
+    stored_syntax,
+)
+from functions.wado_rs.multipart import Multipart, Part
+from functions.wado_rs.negotiation import OCTET_STREAM, Representation
+from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
+from pacsless.archive import Archive
+from pacsless.cache import Cache
+from pacsless.dicom.frames import FrameTable, locate_frames
+from pacsless.dicom.transfer_syntaxes import lookup, name
+from pacsless.dicomweb import instance_url
+from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
+from pacsless.web import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*", re.ASCII)
+_CACHED_FRAGMENTS: Final = 20_000
+"""Larger tables are not worth a cache's memory: 20,000 are half a megabyte of JSON."""
+
+
+def retrieve_frames(
+    request: Request,
+    study: str,
+    series: str,
+    sop: str,
+    frames: str,
+    *,
+    archive: Archive,
+    cache: Cache,
+) -> Response:
+    """Send frames by number, ``1`` or ``1,5,3``, in that order."""
+    wanted = parse_frame_list(frames)
+    stored = find_instance(archive, request.tenant, study, series, sop)
+    syntax = stored_syntax(archive, cache, stored)
+    if lookup(syntax).is_video:
+        raise NotAcceptable(
+            "video", f"the instance is a video ({name(syntax)}): retrieve its bulk data instead"
+        )
+    file = open_servable(archive, stored, syntax)
+    try:
+        table = frame_table(file, stored, syntax, cache)
+        for number in wanted:
+            table.ranges(number)  # a frame that is missing is refused before the first byte
+        chosen = accepted(request, frame_offers(table, single=len(wanted) == 1))
+        if not chosen.multipart:
+            return _send_single(request, file, table, wanted[0], chosen)
+        parts = frame_parts(
+            file, table, wanted, chosen, instance_url(request.root, stored.identity)
+        )
+        response = multipart_response(Multipart(parts, chosen.media_type))
+    except BaseException:
+        file.close()
+        raise
+    response.call_on_close(file.close)
+    return response
+
+
+def parse_frame_list(text: str) -> list[int]:
+    """Read a frame list (PS3.18 Table 10.4.1-1).
+
+    Raises
+    ------
+    BadRequest
+        If it is not numbers from 1, with commas between them.
+    """
+    numbers = [int(part) for part in text.split(",")] if _FRAME_LIST.fullmatch(text) else [0]
+    if 0 in numbers:
+        raise BadRequest("frame-list", "a frame list is numbers from 1, with commas between them")
+    return numbers
+
+
+def frame_table(file: BinaryIO, stored: Stored, syntax: str, cache: Cache) -> FrameTable:
+    """Find the frames of an instance, or remember where they were.
+
+    Raises
+    ------
+    NotFound
+        If the instance has no pixels.
+    Unprocessable
+        If its file is broken.
+    """
+    if not syntax:
+        raise Unprocessable("no-transfer-syntax", "the file does not tell its transfer syntax")
+    tenant = stored.identity.tenant_id
+    # A converted file is another one than the original the version names.
+    cacheable = is_servable(syntax)
+    known = cache.get(tenant, "frames", stored.version) if cacheable else None
+    if known is not None:
+        return FrameTable(**known)
+    try:
+        table = locate_frames(file)
+    except Unprocessable as error:
+        if error.code == "no-pixel-data":
+            raise NotFound(error.code, "the instance has no pixel data") from None
+        raise
+    if cacheable and table.number_of_frames <= _CACHED_FRAGMENTS:
+        cache.put(tenant, "frames", stored.version, _to_json(table))
+    return table
+
+
+def _to_json(table: FrameTable) -> dict[str, Any]:
+    values = {field.name: getattr(table, field.name) for field in fields(table)}
+    return {
+        key: value if isinstance(value, int | str) else list(value) for key, value in values.items()
+    }
+
+
+def frame_offers(table: FrameTable, *, single: bool) -> list[Representation]:
+    """What frames can be sent as, best first.
+
+    Octet stream goes before the image media types: every viewer asks for it,
+    and it too names the transfer syntax.
+    """
+    syntax = table.web_transfer_syntax
+    media_types = dict.fromkeys((OCTET_STREAM, table.media_type))
+    return [
+        Representation(media_type, syntax, multipart=multipart)
+        for multipart in ((True, False) if single else (True,))
+        for media_type in media_types
+    ]
+
+
+def frame_parts(
+    file: BinaryIO, table: FrameTable, wanted: Sequence[int], chosen: Representation, url: str
+) -> list[Part]:
+    """Make the parts of a multipart body, one a frame."""
+    return [_part(file, table, number, chosen, f"{url}/frames/{number}") for number in wanted]
+
+
+def _part(file: BinaryIO, table: FrameTable, number: int, chosen: Representation, url: str) -> Part:
+    extent = Extent(file, table.ranges(number))
+    if table.byte_aligned:
+        return Part(chosen.content_type, extent.length, extent.read, url)
+
+    def body() -> Iterator[bytes]:
+        yield _single_bits(extent, table, number)
+
+    return Part(chosen.content_type, (_bits(table) + 7) // 8, body, url)
+
+
+def _bits(table: FrameTable) -> int:
+    return table.rows * table.columns * table.samples_per_pixel * table.bits_allocated
+
+
+def _single_bits(extent: Extent, table: FrameTable, number: int) -> bytes:
+    return realigned(b"".join(extent.read()), table.bit_offset(number), _bits(table))
+
+
+def _send_single(
+    request: Request, file: BinaryIO, table: FrameTable, number: int, chosen: Representation
+) -> Response:
+    extent = Extent(file, table.ranges(number))
+    if table.byte_aligned:
+        return extent_response(request, extent, chosen.content_type)
+    data = _single_bits(extent, table, number)
+    file.close()
+    return Response(data, 200, VARY, content_type=chosen.content_type)

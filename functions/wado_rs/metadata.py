@@ -1,0 +1,182 @@
+"""Retrieve metadata: DICOM JSON of a study, a series or an instance (PS3.18 §10.4.1.1.2).
+
+The documents build_metadata stores are sent as they are, as long as they
+account for every file there is. Otherwise the answer is made here and now: a
+reader never misses an acknowledged instance because a queue is long. Only
+files are asked, so neither PostgreSQL nor Redis has to be up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Final
+
+from werkzeug.wrappers import Response
+
+from functions.wado_rs.instances import find_instance
+from functions.wado_rs.negotiation import Representation
+from functions.wado_rs.response import accepted
+from pacsless.archive import Archive, Stat
+from pacsless.cache import Cache
+from pacsless.dicom import document
+from pacsless.errors import NotFound
+from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
+from pacsless.metadata import describe_instance, describe_series, originals, read_document
+from pacsless.settings import Settings
+from pacsless.web import Request, accel
+
+_OFFERS: Final = (
+    Representation("application/dicom+json"),
+    Representation("application/json"),
+)
+_SETTLED: Final = 2.0
+"""Seconds after which a folder's time stamp tells every later change apart."""
+_SEARCHED: Final = 4 << 20
+"""Bytes of a series' document up to which finding an entry beats reading the instance."""
+
+
+def retrieve_study_metadata(
+    request: Request, study: str, *, archive: Archive, cache: Cache, settings: Settings
+) -> Response:
+    """Send the metadata of every instance of a study."""
+    chosen = accepted(request, _OFFERS)
+    tenant = request.tenant
+    all_series = [
+        SeriesIdentity(tenant, study, uid) for uid in sorted(archive.folders(f"{tenant}/{study}/"))
+    ]
+    there = sum(_files_in(archive, cache, series) for series in all_series)
+    if not there:
+        raise NotFound("no-such-study", "there is no such study")
+    key = study_metadata_key(tenant, study)
+    stat = _current(archive, cache, tenant, key, there)
+    if stat is not None:
+        return _send_document(request, archive, stat, chosen)
+    parts = [_series_document(archive, cache, settings, series) for series in all_series]
+    return _send(request, document.join(parts), chosen)
+
+
+def retrieve_series_metadata(
+    request: Request,
+    study: str,
+    series: str,
+    *,
+    archive: Archive,
+    cache: Cache,
+    settings: Settings,
+) -> Response:
+    """Send the metadata of every instance of a series."""
+    chosen = accepted(request, _OFFERS)
+    identity = SeriesIdentity(request.tenant, study, series)
+    there = _files_in(archive, cache, identity)
+    if not there:
+        raise NotFound("no-such-series", "there is no such series")
+    stat = _current(archive, cache, request.tenant, identity.metadata_key, there)
+    if stat is not None:
+        return _send_document(request, archive, stat, chosen)
+    return _send(request, describe_series(archive, identity, settings).content, chosen)
+
+
+def retrieve_instance_metadata(
+    request: Request,
+    study: str,
+    series: str,
+    sop: str,
+    *,
+    archive: Archive,
+    settings: Settings,
+) -> Response:
+    """Send the metadata of one instance."""
+    chosen = accepted(request, _OFFERS)
+    identity = find_instance(archive, request.tenant, study, series, sop).identity
+    entry = _stored_entry(archive, identity)
+    if entry is None:
+        entry = describe_instance(archive, identity, settings).line
+    return _send(request, b"[" + entry + b"]", chosen)
+
+
+def _stored_entry(archive: Archive, identity: InstanceIdentity) -> bytes | None:
+    """Originals never change, so an entry is right in however old a document."""
+    key = identity.series.metadata_key
+    stat = archive.stat(key)
+    if stat is None or stat.size > _SEARCHED:
+        return None
+    try:
+        return document.find(read_document(archive, key) or b"[]", identity.sop_instance_uid)
+    except ValueError:
+        return None  # a damaged document: the file is read
+
+
+def _series_document(
+    archive: Archive, cache: Cache, settings: Settings, series: SeriesIdentity
+) -> bytes:
+    there = _files_in(archive, cache, series)
+    if _current(archive, cache, series.tenant_id, series.metadata_key, there) is not None:
+        stored = read_document(archive, series.metadata_key)
+        if stored is not None and document.count(stored) == there:
+            return stored
+    return describe_series(archive, series, settings).content
+
+
+def _files_in(archive: Archive, cache: Cache, series: SeriesIdentity) -> int:
+    """Count the originals of a series.
+
+    On a file system a folder's time stamp changes with its entries, so the
+    count is remembered under it; not while it is so young that two changes
+    could share it.
+    """
+    folder = archive.local_path(series.folder)
+    if folder is None:
+        return len(originals(archive, series))
+    try:
+        changed = folder.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    version = f"{series.folder}:{changed}"
+    known = cache.get(series.tenant_id, "files", version)
+    if isinstance(known, int):
+        return known
+    found = len(originals(archive, series))
+    if time.time() - changed / 1e9 > _SETTLED:
+        cache.put(series.tenant_id, "files", version, found)
+    return found
+
+
+def _current(archive: Archive, cache: Cache, tenant: str, key: str, there: int) -> Stat | None:
+    """Return a stored document if it accounts for as many originals as there are."""
+    stat = archive.stat(key)
+    if stat is None:
+        return None
+    version = f"{key}:{stat.size}:{stat.modified}"
+    counted = cache.get(tenant, "document", version)
+    if not isinstance(counted, int):
+        counted = document.count(read_document(archive, key) or b"")
+        cache.put(tenant, "document", version, counted)
+    return stat if counted == there else None
+
+
+def _send_document(
+    request: Request, archive: Archive, stat: Stat, chosen: Representation
+) -> Response:
+    """Send a stored document; nginx adds compression, ETag and 304 by itself."""
+    headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "private, no-cache"}
+    if request.accelerated and archive.local_path(stat.key) is not None:
+        return accel(request, archive, stat.key, chosen.content_type, headers)
+    key, tag = stat.key, f"{stat.size:x}-{stat.modified:.6f}"
+    if request.http.accept_encodings["gzip"] and archive.stat(f"{key}.gz") is not None:
+        key, tag = f"{key}.gz", f"{tag}-gzip"
+        headers["Content-Encoding"] = "gzip"
+    headers["ETag"] = f'"{tag}"'
+    if request.http.if_none_match.contains_weak(tag):
+        headers.pop("Content-Encoding", None)
+        return Response(None, 304, headers)
+    return accel(request, archive, key, chosen.content_type, headers)
+
+
+def _send(request: Request, content: bytes, chosen: Representation) -> Response:
+    """Send what was made just now; its ETag is its digest."""
+    response = Response(content, 200, content_type=chosen.content_type)
+    response.headers["Vary"] = "Accept, Accept-Encoding"
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.set_etag(hashlib.sha256(content).hexdigest()[:32])
+    return response.make_conditional(request.http.environ)

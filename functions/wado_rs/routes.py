@@ -1,0 +1,40 @@
+"""The resources of WADO-RS, each with the clause that specifies it (PS3.18 Table 10.4.1-1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from functions.wado_rs.bulk_data import retrieve_bulk_data
+from functions.wado_rs.frames import retrieve_frames
+from functions.wado_rs.metadata import (
+    retrieve_instance_metadata,
+    retrieve_series_metadata,
+    retrieve_study_metadata,
+)
+from functions.wado_rs.retrieve import retrieve_instance, retrieve_series, retrieve_study
+from functions.wado_rs.unsupported import retrieve_rendered, retrieve_thumbnail
+from pacsless.web import Route
+
+_STUDY: Final = "/studies/<uid:study>"
+_SERIES: Final = f"{_STUDY}/series/<uid:series>"
+_INSTANCE: Final = f"{_SERIES}/instances/<uid:sop>"
+_FRAMES: Final = f"{_INSTANCE}/frames/<frames>"
+
+ROUTES: Final = [
+    Route("GET", _STUDY, retrieve_study, "PS3.18 §10.4.1.1.1"),
+    Route("GET", _SERIES, retrieve_series, "PS3.18 §10.4.1.1.1"),
+    Route("GET", _INSTANCE, retrieve_instance, "PS3.18 §10.4.1.1.1"),
+    Route("GET", f"{_STUDY}/metadata", retrieve_study_metadata, "PS3.18 §10.4.1.1.2"),
+    Route("GET", f"{_SERIES}/metadata", retrieve_series_metadata, "PS3.18 §10.4.1.1.2"),
+    Route("GET", f"{_INSTANCE}/metadata", retrieve_instance_metadata, "PS3.18 §10.4.1.1.2"),
+    *(
+        Route("GET", f"{resource}/rendered", retrieve_rendered, "PS3.18 §10.4.1.1.3")
+        for resource in (_STUDY, _SERIES, _INSTANCE, _FRAMES)
+    ),
+    *(
+        Route("GET", f"{resource}/thumbnail", retrieve_thumbnail, "PS3.18 §10.4.1.1.4")
+        for resource in (_STUDY, _SERIES, _INSTANCE, _FRAMES)
+    ),
+    Route("GET", f"{_INSTANCE}/bulkdata/<path:path>", retrieve_bulk_data, "PS3.18 §10.4.1.1.5"),
+    Route("GET", _FRAMES, retrieve_frames, "PS3.18 §10.4.1.1.6"),
+]
