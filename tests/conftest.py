@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services import KafkaBroker, require
+from tests.services import KafkaBroker, PostgresServer, require
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +26,14 @@ def empty_kafka(kafka: KafkaBroker) -> KafkaBroker:
     """The broker, with no event in it."""
     kafka.renew_topics()
     return kafka
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A running PostgreSQL with the schema; ``postgres.settings`` reaches it."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -13,7 +13,9 @@ import pytest
 from pacsless.bus import create_topics
 from pacsless.errors import Unavailable
 from pacsless.settings import Settings
+from pacsless.postgres import Database, migrate
 from pacsless.stack import kafka
+from pacsless.stack.postgres import Postgres
 from tests.eventually import eventually
 from tests.ports import free_ports
 
@@ -77,3 +79,46 @@ class KafkaBroker:
         finally:
             client.close()
         create_topics(self.settings, 4)
+
+
+class PostgresServer:
+    """One real PostgreSQL."""
+
+    def __init__(self, folder: Path) -> None:
+        (port,) = free_ports(1)
+        self._log = folder / "log"
+        self._server = Postgres(folder / "postgres", port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """How to reach its database; every test has tenants of its own in it."""
+        return Settings(postgres=self._server.url)
+
+    def start(self) -> None:
+        """Start it, or start it again; return when it answers."""
+        command = self._server.prepare()
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        database = Database.from_settings(self.settings)
+
+        def ready() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                pytest.fail("PostgreSQL ended:\n" + self._log.read_text()[-4000:])
+            try:
+                database.check()
+            except Unavailable as error:
+                raise AssertionError(str(error)) from None
+            return True
+
+        eventually(ready)
+        database.close()
+        migrate(self.settings, REPOSITORY / "schemas" / "postgres")
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Stop it, without waiting for its clients; SIGQUIT for a crash."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(60)
+            self._process = None

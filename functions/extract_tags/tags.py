@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 
 from pacsless.dicom import keys
 from pacsless.dicom.levels import PATIENT, SERIES, STUDY, Attribute
-from pacsless.errors import Unprocessable
 from pacsless.events import Json
 from pacsless.identity import InstanceIdentity
 
@@ -61,21 +60,18 @@ class Tags:
 def read_tags(identity: InstanceIdentity, document: Json) -> Tags:
     """Read what the index keeps from an instance's DICOM JSON.
 
-    Raises
-    ------
-    Unprocessable
-        If the data set is another instance than its file's name says.
+    The identifiers are those the file is addressed by, also where the data set
+    pads or spells them otherwise.
     """
-    for tag, uid in (
-        ("0020000D", identity.study_instance_uid),
-        ("0020000E", identity.series_instance_uid),
-        ("00080018", identity.sop_instance_uid),
+    warnings: list[str] = []
+    for keyword, tag, uid in (
+        ("StudyInstanceUID", "0020000D", identity.study_instance_uid),
+        ("SeriesInstanceUID", "0020000E", identity.series_instance_uid),
+        ("SOPInstanceUID", "00080018", identity.sop_instance_uid),
     ):
         if first_text(document, tag) != uid:
-            raise Unprocessable(
-                "identity-mismatch", f"the data set's ({tag[:4]},{tag[4:]}) is not its file's"
-            )
-    warnings: list[str] = []
+            document = dict(sorted((document | {tag: {"vr": "UI", "Value": [uid]}}).items()))
+            warnings.append(keyword)
     patient = _level(document, PATIENT, warnings)
     study = _level(document, STUDY, warnings)
     patient_id = keys.text_key(first_text(patient, "00100020"))

@@ -75,6 +75,7 @@ STUDY: Final = _level(
 """Study attributes by tag."""
 
 SERIES: Final = _level(
+    "TimezoneOffsetFromUTC",
     "SeriesDate",
     "SeriesTime",
     "Modality",

@@ -1,0 +1,100 @@
+"""The Search transaction's resources (PS3.18 Table 10.6.1-1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from werkzeug.wrappers import Response
+
+from functions.qido_rs.attributes import Level
+from functions.qido_rs.media import choose
+from functions.qido_rs.query import parse
+from functions.qido_rs.search import search
+from pacsless.archive import Archive
+from pacsless.postgres import Database
+from pacsless.settings import Settings
+from pacsless.web import Request, Route
+
+
+def _answer(
+    request: Request,
+    level: Level,
+    study: str = "",
+    series: str = "",
+    *,
+    archive: Archive,
+    database: Database,
+    settings: Settings,
+) -> Response:
+    arguments = request.http.args
+    content_type = choose(arguments.get("accept") or request.http.headers.get("Accept"))
+    query = parse(level, arguments.items(multi=True), study, series)
+    found = search(
+        query,
+        request.tenant,
+        request.base_url,
+        archive=archive,
+        database=database,
+        settings=settings,
+    )
+    # 200 and an empty array for no match: the 2026 editions of PS3.18 replace
+    # 204 by it (Table 11.9.3-1), and clients that know only 204 read it as well.
+    response = Response(found.body, 200, content_type=content_type)
+    response.headers["Cache-Control"] = "no-store"
+    for warning in found.warnings:
+        response.headers.add("Warning", f"299 {request.base_url}: {warning}")
+    return response
+
+
+def search_studies(
+    request: Request, *, archive: Archive, database: Database, settings: Settings
+) -> Response:
+    """All Studies."""
+    return _answer(request, Level.STUDIES, archive=archive, database=database, settings=settings)
+
+
+def search_series(
+    request: Request,
+    study: str = "",
+    *,
+    archive: Archive,
+    database: Database,
+    settings: Settings,
+) -> Response:
+    """All Series, or a study's."""
+    return _answer(
+        request, Level.SERIES, study, archive=archive, database=database, settings=settings
+    )
+
+
+def search_instances(
+    request: Request,
+    study: str = "",
+    series: str = "",
+    *,
+    archive: Archive,
+    database: Database,
+    settings: Settings,
+) -> Response:
+    """All Instances, a study's, or a series'."""
+    return _answer(
+        request,
+        Level.INSTANCES,
+        study,
+        series,
+        archive=archive,
+        database=database,
+        settings=settings,
+    )
+
+
+_CLAUSE: Final = "PS3.18 §10.6"
+
+ROUTES: Final = (
+    Route("GET", "/studies", search_studies, _CLAUSE),
+    Route("GET", "/series", search_series, _CLAUSE),
+    Route("GET", "/instances", search_instances, _CLAUSE),
+    Route("GET", "/studies/<uid:study>/series", search_series, _CLAUSE),
+    Route("GET", "/studies/<uid:study>/instances", search_instances, _CLAUSE),
+    Route("GET", "/studies/<uid:study>/series/<uid:series>/instances", search_instances, _CLAUSE),
+)
