@@ -4,8 +4,10 @@
  * and this file share one origin.
  */
 (() => {
-  // Both need models from a public site; the viewer makes no call to the outside.
-  const toolsNeedingTheInternet = ['MarkerLabelmap', 'LabelmapSlicePropagation'];
+  // These fetch a model or a program from a public site when they are first used,
+  // and the viewer makes no call to the outside.
+  const toolsNeedingTheInternet = ['MarkerLabelmap', 'LabelmapSlicePropagation', 'InterpolateLabelmap'];
+  const withoutThose = (ids) => ids.filter((id) => !toolsNeedingTheInternet.includes(id));
 
   // React is not global in OHIF's build; it is lent to the logo, which is drawn
   // before the tool bar of the study list.
@@ -42,6 +44,10 @@
       'ohif.tours': { $set: [] },
       'cornerstone.segmentationToolbarButtons': {
         $apply: (buttons) => buttons.filter(({ id }) => !toolsNeedingTheInternet.includes(id)),
+      },
+      'cornerstone.segmentationToolbarSections': {
+        LabelMapTools: { $apply: withoutThose },
+        LabelMapUtilities: { $apply: withoutThose },
       },
     },
     // OHIF is not a cleared medical device; say so once a quarter, not at every visit.

@@ -22,7 +22,7 @@ const work = join(here, 'dist.tmp');
 const { ohif } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 
 // ort/ (136 MB) is a neural segmentation runtime whose models come from a public
-// site, so its two tools are off (app-config.js) and it stays out; the rest of
+// site, so its tools are off (app-config.js) and it stays out; the rest of
 // the list is for other hosts, other configurations and debuggers.
 const leftOut = ['ort', 'customizations', '_headers', '_redirects', 'serve.json', 'google.js', 'sw.js'];
 

@@ -1,6 +1,6 @@
 /**
  * Look at a study as a radiologist would: find it in the study list, open it,
- * see a picture, scroll. Prints one JSON object.
+ * see a picture, scroll, change to the segmentation mode. Prints one JSON object.
  *
  * node ohif.mjs --url http://127.0.0.1:8080 --study <UID> [--patient <family name>]
  *               [--list list.png] [--viewer viewer.png] [--timeout 90000]
@@ -80,6 +80,9 @@ await report(origin, async (page) => {
   if (options.viewer) {
     await page.screenshot({ path: options.viewer });
   }
+  // Its tool bar is the one app-config.js changes.
+  await page.goto(`${origin}/segmentation?StudyInstanceUIDs=${options.study}`, { timeout });
+  const segmentation = await waitForPicture(page, 0);
   return {
     title,
     rows,
@@ -88,6 +91,7 @@ await report(origin, async (page) => {
     firstPictureMs,
     greyLevels: first.levels,
     greyLevelsScrolled: scrolled.levels,
+    greyLevelsSegmentation: segmentation.levels,
     crossOriginIsolated: await page.evaluate(() => window.crossOriginIsolated),
   };
 });
