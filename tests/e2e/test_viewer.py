@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from tests.eventually import eventually
+from tests.services import require
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT.parent / "shared" / "dicom-samples"
@@ -60,6 +61,7 @@ def store(stack: Any, option: str, *paths: Path) -> None:
 
 def drive(script: str, stack: Any, *arguments: str, wanted: object = None) -> dict[str, Any]:
     """Run a driver of ``viewer/tests`` and return what it saw."""
+    require("node", "chromium")
     done = subprocess.run(
         ["node", str(ROOT / "viewer/tests" / script), "--url", stack.url, *arguments],
         input=json.dumps(wanted), capture_output=True, text=True, timeout=280,

@@ -20,6 +20,8 @@ import urllib3
 from urllib3.util import Retry
 
 from tests.eventually import eventually
+from tests.ports import free_ports
+from tests.services import require
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "charts/pacsless/files/nginx.conf.template"
@@ -109,12 +111,6 @@ class Front:
         return [json.loads(line) for line in self.access_log.read_text().splitlines()]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def substitute(values: dict[str, str]) -> str:
     return PLACEHOLDER.sub(lambda found: values[found[1]], TEMPLATE.read_text())
 
@@ -158,13 +154,14 @@ def write_files(folder: Path) -> None:
 def start(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[dict[str, str]], Front]]:
+    require("nginx")
     running: list[subprocess.Popen[bytes]] = []
 
     def run(functions: dict[str, str]) -> Front:
         # Workers of a root master run as root here, so pytest's private folders are readable.
         folder = tmp_path_factory.mktemp("nginx")
         write_files(folder)
-        state, port = folder / "state", free_port()
+        state, port = folder / "state", free_ports(1)[0]
         state.mkdir()
         configuration = folder / "nginx.conf"
         configuration.write_text(
@@ -473,7 +470,7 @@ def test_access_log(front: Front) -> None:
 
 
 def test_a_function_that_is_down(start: Callable[[dict[str, str]], Front]) -> None:
-    port = free_port()
+    port = free_ports(1)[0]
     front = start({"WADO_RS": f"127.0.0.1:{port}", "QIDO_RS": f"127.0.0.1:{port}"})
     for path in ("/dicom-web/studies?PatientName=Doe", "/dicom-web/studies/1.2"):
         answer = front.get(path)
