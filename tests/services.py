@@ -12,8 +12,8 @@ import pytest
 
 from pacsless.bus import create_topics
 from pacsless.errors import Unavailable
-from pacsless.settings import Settings
 from pacsless.postgres import Database, migrate
+from pacsless.settings import Settings
 from pacsless.stack import kafka
 from pacsless.stack.postgres import Postgres
 from tests.eventually import eventually
