@@ -62,9 +62,9 @@ class Relay(threading.Thread):
                 time.sleep(self._back_off)
 
     def stop(self, seconds: float) -> None:
-        """Publish what is left, for at most `seconds`, and end."""
+        """Publish what is left, for at most `seconds` and while Kafka takes it, and end."""
         deadline = time.monotonic() + seconds
-        while self._outbox.depth.entries and time.monotonic() < deadline and self.is_alive():
+        while self._outbox.depth.entries and not self._failed and time.monotonic() < deadline:
             time.sleep(_WAIT_SECONDS / 4)
         self._stop_at = time.monotonic()
         self.join()
