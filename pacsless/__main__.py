@@ -1,0 +1,5 @@
+"""``python -m pacsless``."""
+
+from pacsless.cli import main
+
+main(prog_name="pacsless")
