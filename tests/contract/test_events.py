@@ -172,7 +172,7 @@ def test_asyncapi_knows_every_topic_event_and_subscriber() -> None:
         if operation["action"] == "receive"
     }
     declared = {
-        (spec.kebab_name, EVENTS[kind].TOPIC)
+        (spec.name.replace("_", "-"), EVENTS[kind].TOPIC)
         for spec in load_functions(ROOT / "functions").values()
         for kind in spec.handles
     }

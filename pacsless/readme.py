@@ -1,0 +1,49 @@
+"""The README's table of functions, made from their declarations.
+
+``python -m pacsless.readme README.md`` writes it between its two markers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from pacsless.functions import FunctionSpec, load_functions
+
+BEGIN: Final = "<!-- functions: made by `make docs` -->"
+END: Final = "<!-- /functions -->"
+
+
+def table(functions: Iterable[FunctionSpec]) -> str:
+    """Return the functions as a Markdown table."""
+    rows = ["| function | triggered by | reads | writes | emits to |", "| --- | --- | --- | --- | --- |"]
+    for one in functions:
+        trigger = ", ".join(f"`{topic}`" for topic in one.topics) or "HTTP, behind nginx"
+        emits = ", ".join(f"`{topic}`" for topic in one.emitted_topics) or "–"
+        rows.append(
+            f"| [`{one.name}`](functions/{one.name}) | {trigger} | {one.reads or '–'} "
+            f"| {one.writes or '–'} | {emits} |"
+        )
+    return "\n".join(rows)
+
+
+def fill(text: str, made: str) -> str:
+    """Put `made` between the markers of `text`.
+
+    Raises
+    ------
+    ValueError
+        If a marker is missing.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text needs the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    document = Path(sys.argv[1])
+    document.write_text(fill(document.read_text(), table(load_functions().values())))
