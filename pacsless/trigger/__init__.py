@@ -12,11 +12,12 @@ import logging
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Final
 
 from pacsless.bus import Consumer, Producer, group_id
 from pacsless.errors import Unavailable
-from pacsless.functions import InvalidDeclaration, load_functions
+from pacsless.functions import FUNCTIONS_FOLDER, InvalidDeclaration, load_functions
 from pacsless.settings import Settings
 from pacsless.trigger.dead_letters import DeadLetters
 from pacsless.trigger.dispatch import Dispatcher
@@ -25,7 +26,14 @@ from pacsless.trigger.runner import Runner
 _logger: Final = logging.getLogger(__name__)
 
 
-def run(function: str, target: str, settings: Settings, metrics_port: int | None = None) -> None:
+def run(
+    function: str,
+    target: str,
+    settings: Settings,
+    metrics_port: int | None = None,
+    *,
+    root: Path = FUNCTIONS_FOLDER,
+) -> None:
     """Feed a function until SIGTERM or SIGINT.
 
     Parameters
@@ -38,13 +46,15 @@ def run(function: str, target: str, settings: Settings, metrics_port: int | None
         Where Kafka is.
     metrics_port
         Port for Prometheus, on the address in HOST (all, unless set); none if None.
+    root
+        Folder of the functions.
 
     Raises
     ------
     InvalidDeclaration
         If there is no such function, or it takes no events.
     """
-    spec = load_functions().get(function)
+    spec = load_functions(root).get(function)
     if spec is None or spec.trigger is None:
         raise InvalidDeclaration("function", f"no function {function} takes events")
     stop = threading.Event()

@@ -99,8 +99,7 @@ class Runner:
         self._stop()
 
     def _read(self, wait: float) -> None:
-        for message in self._consumer.poll(wait, max_messages=2 * self._policy.max_events):
-            self._early.append(message)
+        self._early += self._consumer.poll(wait)
         for partition in sorted(self._new):
             position = self._consumer.committed(partition)
             self._lane(partition).adopt(partition, position)
