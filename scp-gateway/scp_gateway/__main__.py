@@ -6,6 +6,9 @@ import logging
 import signal
 import sys
 import threading
+import warnings
+
+import pydicom.config
 
 from pacsless import log
 from pacsless.bus import Producer
@@ -19,14 +22,14 @@ _log = logging.getLogger("scp_gateway")
 
 def main() -> int:
     """Run; return the exit code."""
-    log.configure("scp-gateway")
+    _configure("INFO")
     threading.excepthook = _log_exception
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
         settings, own = Settings.from_environ(), GatewaySettings.from_environ()
-        log.configure("scp-gateway", settings.log_level)
+        _configure(settings.log_level)
         producer = Producer(settings, "scp-gateway")
         gateway = Gateway(settings, own, producer)
     except (PacslessError, OSError) as error:
@@ -40,6 +43,15 @@ def main() -> int:
     except PacslessError as error:
         _log.warning("Kafka did not take its leave", exc_info=error)
     return 0
+
+
+def _configure(level: str) -> None:
+    log.configure("scp-gateway", level)
+    # The relay says what is the matter with Kafka; its client says it every second.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # pydicom's warnings quote the values of a command set.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    warnings.filterwarnings("ignore", module="pydicom")
 
 
 def _log_exception(what: threading.ExceptHookArgs) -> None:

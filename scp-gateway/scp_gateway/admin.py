@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pacsless.outbox import Outbox
-from scp_gateway.c_store import Answer
+from scp_gateway.answers import Answer
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
-from scp_gateway.c_store import Sender, Status
+from scp_gateway.answers import Sender, Status
 from scp_gateway.negotiation import supported
 from scp_gateway.receive import StreamingProvider
 

@@ -11,75 +11,20 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from pacsless.archive import AlreadyKept, Archive, Incoming, Sealed
 from pacsless.codec import now, to_record
 from pacsless.dicom.part10 import file_meta
 from pacsless.dicom.scan import Identifiers, ScanError, scan
-from pacsless.errors import InvalidIdentity, PacslessError
 from pacsless.events import Event, InstanceReceived, InstanceStored
 from pacsless.identity import InstanceIdentity, valid_uid
 from pacsless.outbox import JournalUnavailable, Outbox
+from scp_gateway.answers import Answer, Refused, Request, Sender, Status, refusal, uid_or_nothing
 from scp_gateway.same import compare
 
 SOURCE: Final = "/scp-gateway"
 _log = logging.getLogger(__name__)
-
-
-class Status(IntEnum):
-    """What a sender is told."""
-
-    SUCCESS = 0x0000
-    PROCESSING_FAILURE = 0x0110
-    DUPLICATE_SOP_INSTANCE = 0x0111
-    OUT_OF_RESOURCES = 0xA700
-    DOES_NOT_MATCH = 0xA900
-    CANNOT_UNDERSTAND = 0xC000
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sends, and to which tenant."""
-
-    tenant_id: str
-    calling_ae_title: str
-    called_ae_title: str
-    remote_address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The command set of a C-STORE-RQ, and the transfer syntax of its data set."""
-
-    message_id: int
-    abstract_syntax: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of an instance."""
-
-    status: Status
-    outcome: str
-    """``stored``, ``duplicate``, ``quarantined`` or ``refused``."""
-    reason: str = ""
-    """Code of the error, empty if stored."""
-    comment: str = ""
-    """Error Comment (0000,0902)."""
-
-
-class Refused(PacslessError):
-    """The instance is not stored, and this is why."""
-
-    def __init__(self, status: Status, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.answer = Answer(status, "refused", code, str(self))
 
 
 class StorageService:
@@ -166,13 +111,21 @@ class Reception:
         try:
             answer = self._store()
         except Exception as error:  # noqa: BLE001  # whatever it is, the sender gets a status
-            answer = _refusal(error)
-            level = logging.ERROR if answer.status is Status.PROCESSING_FAILURE else logging.WARNING
+            answer = refusal(error)
+            bug = answer.status is Status.PROCESSING_FAILURE
             _log.log(
-                level,
+                logging.ERROR if bug else logging.WARNING,
                 "instance refused",
-                extra={"fields": {"status": f"{answer.status:04X}", "reason": answer.reason}},
-                exc_info=error,
+                extra={
+                    "fields": {
+                        "status": f"{answer.status:04X}",
+                        "reason": answer.reason,
+                        "tenant": self._sender.tenant_id,
+                        "calling": self._sender.calling_ae_title,
+                        "instance": uid_or_nothing(self._request.sop_instance_uid),
+                    }
+                },
+                exc_info=error if bug else None,
             )
         finally:
             self.abandon()
@@ -205,13 +158,15 @@ class Reception:
         with open(path, "rb") as file:
             file.seek(len(self._meta))
             found = scan(file, self._request.transfer_syntax)
-        for keyword, said, sent in (
-            ("SOPClassUID", self._request.sop_class_uid, found.sop_class_uid),
-            ("SOPInstanceUID", self._request.sop_instance_uid, found.sop_instance_uid),
+        for keyword, sent, said in (
+            ("SOPClassUID", found.sop_class_uid, self._request.sop_class_uid),
+            ("SOPInstanceUID", found.sop_instance_uid, self._request.sop_instance_uid),
+            ("StudyInstanceUID", found.study_instance_uid, None),
+            ("SeriesInstanceUID", found.series_instance_uid, None),
         ):
             if not sent:
                 raise ScanError("missing-uid", f"the data set has no {keyword}")
-            if said != sent:
+            if said is not None and said != sent:
                 raise Refused(Status.DOES_NOT_MATCH, "mismatch", f"{keyword} is not the command's")
         return found
 
@@ -280,10 +235,10 @@ class Reception:
         return InstanceReceived(
             tenant_id=self._sender.tenant_id,
             attempt_id=str(uuid.uuid4()),
-            study_instance_uid=_uid_or_nothing(self._identifiers.study_instance_uid),
-            series_instance_uid=_uid_or_nothing(self._identifiers.series_instance_uid),
-            sop_instance_uid=_uid_or_nothing(self._request.sop_instance_uid),
-            sop_class_uid=_uid_or_nothing(self._request.sop_class_uid),
+            study_instance_uid=uid_or_nothing(self._identifiers.study_instance_uid),
+            series_instance_uid=uid_or_nothing(self._identifiers.series_instance_uid),
+            sop_instance_uid=uid_or_nothing(self._request.sop_instance_uid),
+            sop_class_uid=uid_or_nothing(self._request.sop_class_uid),
             transfer_syntax=self._request.transfer_syntax,
             status=int(answer.status),
             outcome=answer.outcome,
@@ -303,23 +258,3 @@ class Reception:
         except JournalUnavailable:
             # The answer stands: this event only repeats or reports.
             _log.warning("an event was not noted", extra={"fields": {"type": event.TYPE}})
-
-
-def _refusal(error: Exception) -> Answer:
-    match error:
-        case Refused():
-            return error.answer
-        case ScanError() | InvalidIdentity():
-            return Answer(Status.CANNOT_UNDERSTAND, "refused", error.code, str(error))
-        case PacslessError():  # the archive, or the journal
-            return Answer(Status.OUT_OF_RESOURCES, "refused", error.code, str(error))
-        case _:
-            return Answer(Status.PROCESSING_FAILURE, "refused", "bug", "see the gateway's log")
-
-
-def _uid_or_nothing(value: str) -> str:
-    """Leave out what is no UID: it may be anything, a patient's name included."""
-    try:
-        return valid_uid(value)
-    except InvalidIdentity:
-        return ""

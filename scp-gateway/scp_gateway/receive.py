@@ -16,9 +16,8 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
-from pacsless.errors import InvalidIdentity
-from pacsless.identity import valid_uid
-from scp_gateway.c_store import Answer, Reception, Request, Sender, Status, StorageService
+from scp_gateway.answers import Answer, Request, Sender, Status, uid_or_nothing
+from scp_gateway.c_store import Reception, StorageService
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -132,8 +131,8 @@ class StreamingProvider(DIMSEServiceProvider):
         response = C_STORE()
         response.MessageIDBeingRespondedTo = self._request.message_id
         response.Status = int(answer.status)
-        response.AffectedSOPClassUID = _uid(self._request.sop_class_uid)
-        response.AffectedSOPInstanceUID = _uid(self._request.sop_instance_uid)
+        response.AffectedSOPClassUID = uid_or_nothing(self._request.sop_class_uid) or None
+        response.AffectedSOPInstanceUID = uid_or_nothing(self._request.sop_instance_uid) or None
         if answer.comment:
             response.ErrorComment = answer.comment[:64]  # type: ignore[assignment]
         self.send_msg(response, self._context_id)
@@ -146,11 +145,3 @@ class StreamingProvider(DIMSEServiceProvider):
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).rstrip("\0 ")
-
-
-def _uid(value: str) -> str | None:
-    """Return the UID to send back, or None for what must not be repeated."""
-    try:
-        return valid_uid(value)
-    except InvalidIdentity:
-        return None
