@@ -90,7 +90,15 @@ class Header(Dataset):
 
     def add_raw(self, element: RawDataElement | DataElement) -> bool:
         """Add an element as read; False if there is one of its tag: the first counts."""
+        if element.tag in self.bulk:
+            return False
         return self._dict.setdefault(element.tag, element) is element
+
+    def add_bulk(self, tag: int, value: BulkValue) -> bool:
+        """Add a value left in the file; False if there is an element of its tag."""
+        if tag in self._dict:
+            return False
+        return self.bulk.setdefault(tag, value) is value
 
     def raw_elements(self) -> Iterable[RawDataElement | DataElement]:
         """Return the elements as read; only sequences and what was assigned are decoded."""

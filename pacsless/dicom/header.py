@@ -198,7 +198,7 @@ class _Reader:
         tag, _, length, offset = element
         vr, little_endian = self._vr(level, element)
         if length == UNDEFINED and vr in values.BINARY:
-            level.header.bulk[tag] = BulkValue(vr, offset, None)
+            self._added(tag, level.header.add_bulk(tag, BulkValue(vr, offset, None)))
             self._position = skip_undefined(self._source, element, level.encoding)
         elif length == UNDEFINED or vr == "SQ":
             self._open_sequence(level, element)
@@ -210,6 +210,11 @@ class _Reader:
             self._keep_in_file(level.header, element, vr, little_endian)
         else:
             self._load(level, element, vr, little_endian)
+
+    def _added(self, tag: int, added: bool) -> None:
+        if not added:
+            # The first one counts, as for `scan`.
+            self._stack[0].header.warnings.append(f"{BaseTag(tag)} is there twice")
 
     def _vr(self, level: _Level, element: Element) -> tuple[str, bool]:
         """Return an element's VR, also if it does not say, and its byte order."""
@@ -241,10 +246,9 @@ class _Reader:
                 "too-deep", f"sequences are nested more than {self._limits.depth} levels deep"
             )
         sequence = Sequence()
-        tag = BaseTag(element.tag)
-        level.header.add_raw(
+        added = level.header.add_raw(
             DataElement(
-                tag,
+                BaseTag(element.tag),
                 "SQ",
                 sequence,
                 element.offset,
@@ -253,6 +257,7 @@ class _Reader:
                 validation_mode=IGNORE,
             )
         )
+        self._added(element.tag, added)
         encoding = item_encoding(self._source, element.offset, element.vr, level.encoding)
         end = -1 if element.length == UNDEFINED else element.offset + element.length
         self._stack.append(_Level(level.header, sequence, encoding, end))
@@ -260,7 +265,8 @@ class _Reader:
     def _keep_in_file(self, header: Header, element: Element, vr: str, little_endian: bool) -> None:
         length = None if element.length == UNDEFINED else element.length
         swap = values.swap_size(vr, little_endian)
-        header.bulk[element.tag] = BulkValue(vr, element.offset, length, swap)
+        bulk = BulkValue(vr, element.offset, length, swap)
+        self._added(element.tag, header.add_bulk(element.tag, bulk))
         self._position = element.offset + element.length
 
     def _load(self, level: _Level, element: Element, vr: str, little_endian: bool) -> None:
@@ -284,11 +290,11 @@ class _Reader:
             level.encoding.implicit_vr,
             little_endian,
         )
-        if not header.add_raw(raw):
-            self._stack[0].header.warnings.append(f"{raw.tag} is there twice")
-        elif tag == _CHARACTER_SET:
+        added = header.add_raw(raw)
+        self._added(tag, added)
+        if added and tag == _CHARACTER_SET:
             header.text_encoding = text.encoding_of(value)
-        elif tag == _PIXEL_REPRESENTATION and length == 2:
+        elif added and tag == _PIXEL_REPRESENTATION and length == 2:
             header.pixel_representation = int.from_bytes(
                 value, "little" if little_endian else "big"
             )

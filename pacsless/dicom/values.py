@@ -46,7 +46,7 @@ _KNOWN: Final = (
     | frozenset(_WORDS)
     | {"AE", "AS", "CS", "DA", "DT", "SQ", "TM", "UI", "UR"}
 )
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
