@@ -33,7 +33,8 @@ from pacsless.dicom.elements import (
     too_many,
     truncated,
 )
-from pacsless.dicom.part10 import file_meta, split_part10
+from pacsless.dicom.part10 import Part10, file_meta, split_part10
+from pacsless.dicom.scan import scan
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.errors import Unprocessable
 
@@ -108,11 +109,24 @@ def convert(file: BinaryIO, write: Write, *, limits: Limits = Limits()) -> None:
     source, encoding = open_data_set(
         file, part10.dataset_offset, part10.transfer_syntax, limits.inflated_bytes
     )
-    write(file_meta(part10.sop_class_uid, part10.sop_instance_uid, EXPLICIT_VR_LITTLE_ENDIAN))
+    write(file_meta(*_sop(file, part10), EXPLICIT_VR_LITTLE_ENDIAN))
     if encoding == Encoding(implicit_vr=False, little_endian=True):
         _copy_rest(source, write)
     else:
         _Transcription(source, write, limits).run(encoding)
+
+
+def _sop(file: BinaryIO, part10: Part10) -> tuple[str, str]:
+    """SOP Class and Instance UID of the data set: others' files may name others in front."""
+    file.seek(part10.dataset_offset)
+    try:
+        found = scan(file, part10.transfer_syntax)
+    except ScanError:
+        return part10.sop_class_uid, part10.sop_instance_uid
+    sop_class = found.sop_class_uid or part10.sop_class_uid
+    sop_instance = found.sop_instance_uid or part10.sop_instance_uid
+    # Not known to be UIDs; what is not even ASCII cannot be written as one.
+    return sop_class if sop_class.isascii() else "", sop_instance if sop_instance.isascii() else ""
 
 
 def _copy_rest(source: Source, write: Write) -> None:
