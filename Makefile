@@ -1,0 +1,61 @@
+# `make` alone lists the targets. What takes more than a line is in
+# pacsless/stack/setup.sh and in the pacsless command.
+PYTHON := .venv/bin/python
+PACSLESS := $(PYTHON) -m pacsless
+LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test up down status logs demo test lint format check bench docs lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Debian packages (root or sudo), Python, Kafka, viewer
+	@pacsless/stack/setup.sh
+
+setup-test:
+	@pacsless/stack/setup.sh test
+
+up: setup ## Start the local stack; returns when everything is ready
+	@$(PACSLESS) up
+
+down: ## Stop the local stack; its data stays
+	@[ ! -x $(PYTHON) ] || $(PACSLESS) down
+
+status: ## Show parts, lag, dead letters, outbox and addresses
+	@$(PACSLESS) status
+
+logs: ## Follow all logs
+	@$(PACSLESS) logs --follow
+
+demo: up ## Set up, start, send real images, and show what became of them
+	@$(PACSLESS) demo
+
+test: setup-test ## Set up and run all tests: unit, contract, integration, e2e
+	@$(PYTHON) -m pytest
+
+lint: setup ## ruff and mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy pacsless functions scp-gateway
+
+format: setup ## Format the sources and mend what ruff can
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+check: lint test ## What CI runs
+
+bench: up ## Measure the running stack beside its peers, as ratios in one run
+	@$(PYTHON) -m bench.ingest
+
+docs: setup ## Renew the tables made from code
+	@$(PYTHON) -m pacsless.readme
+
+lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
+	@$(LOCK) pyproject.toml --extra stack --extra dev -o requirements/dev.txt
+	@for project in functions/*/pyproject.toml scp-gateway/pyproject.toml; do \
+	    $(LOCK) $$project -o requirements/$$(basename $$(dirname $$project)).txt || exit 1; \
+	done
+
+clean: down ## Stop the stack; remove its data and everything built or downloaded
+	@rm -rf .pacsless .venv viewer/dist viewer/dist.tmp viewer/node_modules .mypy_cache .ruff_cache .pytest_cache
