@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final, cast
@@ -22,6 +23,8 @@ _EXACT: Final = 2**53
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 # PS3.5 §7.1: these groups are of commands, files and directories, not data sets.
 _FIRST_GROUP: Final = 0x0008
+_TAG: Final = re.compile(r"[0-9A-F]{8}")
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
 def to_dicom_json(
@@ -157,7 +160,7 @@ def _person_name(name: str | None) -> dict[str, str] | None:
     if name is None:
         return None
     groups = zip(_NAME_GROUPS, name.split("="), strict=False)
-    return {kind: group.rstrip(" ") for kind, group in groups if group.rstrip(" ")}
+    return {kind: group.rstrip(" ") for kind, group in groups if group.rstrip(" ")} or None
 
 
 def find_bulk_data(header: Header, path: str) -> BulkValue | bytes:
@@ -186,7 +189,7 @@ def find_bulk_data(header: Header, path: str) -> BulkValue | bytes:
         element = _element(data_set, tag)
         if not isinstance(element, DataElement) or element.VR != "SQ":
             raise _no_such(path)
-        if not index.isascii() or not index.isdecimal() or int(index[:9]) >= len(element.value):
+        if not _INDEX.fullmatch(index) or int(index) >= len(element.value):
             raise _no_such(path)
         data_set = element.value[int(index)]
     found = _element(data_set, name)
@@ -200,12 +203,9 @@ def find_bulk_data(header: Header, path: str) -> BulkValue | bytes:
 
 
 def _element(data_set: Header, name: str) -> RawDataElement | DataElement | BulkValue | None:
-    if len(name) != 8:
+    if not _TAG.fullmatch(name):
         return None
-    try:
-        tag = BaseTag(int(name, 16))
-    except ValueError:
-        return None
+    tag = BaseTag(int(name, 16))
     if tag in data_set.bulk:
         return data_set.bulk[tag]
     return data_set.get_item(tag) if tag in data_set else None
@@ -216,7 +216,7 @@ def _no_such(path: str) -> NotFound:
 
 
 def read_bulk_data(
-    file: BinaryIO, header: Header, path: str, *, inflate_limit: int = 512 * 1024 * 1024
+    file: BinaryIO, header: Header, path: str, *, inflate_limit: int = 256 * 1024 * 1024
 ) -> bytes:
     """Return the value for ``path``, little endian, whatever the transfer syntax.
 

@@ -78,7 +78,12 @@ class Fragments:
             return firsts
         if declared == 1:
             return (0, count)
-        if count <= declared:  # fewer: (0028,0008) is wrong, or frames are missing
+        if count == declared:
+            return range(count + 1)
+        # A table of one entry is no table: some writers stop after the first.
+        if firsts is not None and len(firsts) > 2:
+            return firsts[: declared + 1]
+        if count < declared:  # (0028,0008) is wrong, or frames are missing
             return range(count + 1)
         starts = [
             i
@@ -87,8 +92,6 @@ class Fragments:
         ]
         if len(starts) == declared and starts[0] == 0:
             return [*starts, count]
-        if firsts is not None and len(firsts) - 1 < declared:
-            return firsts
         raise Unprocessable(
             "bad-fragments",
             f"{count} fragments hold {declared} frames, and no offset table tells them apart",

@@ -234,7 +234,8 @@ class _Reader:
         if not tag >> 16 & 1 or tag & 0xFF00 == 0:
             return None
         block = BaseTag(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
-        return str(header[block].value) if block in header else None
+        creator = str(header[block].value) if block in header else ""
+        return creator if len(creator) <= 64 else None
 
     def _is_item_at(self, offset: int) -> bool:
         return self._source.fill(offset, 4) and self._source.read(offset, 4) == b"\xfe\xff\x00\xe0"

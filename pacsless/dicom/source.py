@@ -28,7 +28,8 @@ class Source:
         self._file = file
         self.ahead = _WINDOW
         self.origin = origin
-        self.size: int | None = file.seek(0, io.SEEK_END)
+        file.seek(0, io.SEEK_END)
+        self.size: int | None = file.tell()
         self.start = origin
         self.window = b""
 

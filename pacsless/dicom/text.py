@@ -51,14 +51,17 @@ _NAME_DELIMITERS: Final = re.compile(rb"[\\\r\n\f\t^=]")
 _UNFIT: Final = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-@lru_cache(maxsize=256)
 def encoding_of(specific_character_set: bytes) -> str:
     """Return the codec for text of (0008,0005), with usual misspellings understood.
 
     Code extensions need no list: an escape sequence names its set itself.
     """
-    first = specific_character_set.split(b"\\", 1)[0].decode("latin_1")
-    term = _plain(first)
+    return _encoding_of(specific_character_set.split(b"\\", 1)[0][:32])
+
+
+@lru_cache(maxsize=256)
+def _encoding_of(first: bytes) -> str:
+    term = _plain(first.decode("latin_1"))
     codec = _ENCODINGS.get(term)
     if codec is None and term.startswith("ISOIR"):
         codec = _ENCODINGS.get("ISO2022IR" + term[5:])

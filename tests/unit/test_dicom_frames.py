@@ -216,6 +216,9 @@ def table_of(*offsets: int) -> bytes:
         ((ONE, TWO), 2, table_of(0, 1 << 31), [ONE, TWO]),
         ((ONE, TWO), 2, b"\0\0\0", [ONE, TWO]),
         ((ONE, TWO), (1 << 31) - 1, b"", [ONE, TWO]),
+        ((ONE, TWO), 2, table_of(0), [ONE, TWO]),
+        ((ONE, TWO, THREE, FOUR), 9, table_of(0, 24), [ONE + TWO, THREE + FOUR]),
+        ((ONE, TWO, THREE, FOUR), 2, table_of(0, 12, 24), [ONE, TWO]),
     ],
     ids=[
         "one each",
@@ -228,6 +231,9 @@ def table_of(*offsets: int) -> bytes:
         "table out of range",
         "table torn",
         "number of frames lies",
+        "table of one entry",
+        "table, more frames declared",
+        "table, fewer frames declared",
     ],
 )
 def test_fragments_become_frames(

@@ -150,6 +150,7 @@ def test_pydicom_reads_it_back(path: Path) -> None:
         ("DS", b"1.50\\ -2e-3\\7 ", [1.5, -0.002, 7]),
         ("PN", b"A^B=C^D=E ", [{"Alphabetic": "A^B", "Ideographic": "C^D", "Phonetic": "E"}]),
         ("PN", b"==E ", [{"Phonetic": "E"}]),
+        ("PN", b" = \\A ", [None, {"Alphabetic": "A"}]),
         ("PN", b"A\\\\B ", [{"Alphabetic": "A"}, None, {"Alphabetic": "B"}]),
     ],
 )
@@ -342,6 +343,8 @@ def test_bulk_data_is_found_again_by_its_path() -> None:
         "00089215/0",
         "00089215/2/00420011",
         "00089215/-1/00420011",
+        "00089215/00/00420011",
+        "00089215/0/0042_011",
         "00089215/0/00420012",
         "00089215/99999999999999999999/00420011",
         "00100010/0/00100010",
