@@ -25,7 +25,7 @@ from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import BulkValue, Header, read_header
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import bulk_data_uri, instance_url
-from pacsless.errors import BadRequest
+from pacsless.errors import BadRequest, Unprocessable
 from pacsless.web import Request
 
 _PATH: Final = re.compile(r"[0-9A-Fa-f]{8}(?:/[0-9]{1,9}/[0-9A-Fa-f]{8}){0,64}", re.ASCII)
@@ -68,12 +68,24 @@ def retrieve_bulk_data(
 
 
 def _extent(file: BinaryIO, header: Header, path: str) -> Extent | None:
-    """Where a value is, or None for the fragments of compressed Pixel Data."""
+    """Where a value is, or None for the fragments of compressed Pixel Data.
+
+    Raises
+    ------
+    NotFound
+        If there is no such value.
+    BadRequest
+        If it is a sequence of fragments other than Pixel Data.
+    Unprocessable
+        If the file is shorter than it says.
+    """
     value = find_bulk_data(header, path)
     if not isinstance(value, BulkValue):
         file.close()
         return whole(io.BytesIO(value))
     if value.length is not None:
+        if value.offset + value.length > file.seek(0, io.SEEK_END):
+            raise Unprocessable("truncated", "the stored file ends inside the value")
         return Extent(file, [(value.offset, value.length)])
     if path != _PIXEL_DATA:
         raise BadRequest("fragments", "the value is a sequence of fragments and has no bytes")

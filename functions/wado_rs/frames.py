@@ -112,8 +112,9 @@ def frame_table(file: BinaryIO, stored: Stored, syntax: str, cache: Cache) -> Fr
     try:
         table = locate_frames(file)
     except Unprocessable as error:
-        if error.code == "no-pixel-data":
-            raise NotFound(error.code, "the instance has no pixel data") from None
+        if error.code in ("no-pixel-data", "truncated"):
+            # Not one whole frame is there.
+            raise NotFound(error.code, f"the instance has no frame: {error.message}") from None
         raise
     if cacheable and table.number_of_frames <= _CACHED_FRAGMENTS:
         cache.put(tenant, "frames", stored.version, _to_json(table))
