@@ -215,9 +215,10 @@ def accel(
     body: Any = FileWrapper(archive.open(key), 1 << 18)
     response = Response(body, 200, headers, content_type=content_type, direct_passthrough=True)
     response.content_length = found.size
-    if "," in request.http.headers.get("Range", ""):
+    wanted = request.http.headers.get("Range", "")
+    if not wanted.startswith("bytes=") or "," in wanted:
         # Several ranges would need multipart/byteranges; RFC 9110 §14.2 lets a
-        # server ignore the header.
+        # server ignore the header, and an unknown unit must be.
         return response
     environ = request.http.environ
     return response.make_conditional(environ, accept_ranges=True, complete_length=found.size)

@@ -82,7 +82,7 @@ class Consumer:
                 # A larger record comes too, alone.
                 max_partition_fetch_bytes=1 << 20,
                 fetch_max_bytes=16 << 20,
-                session_timeout_ms=30_000,
+                session_timeout_ms=15_000,
                 max_poll_interval_ms=120_000,
             )
 
@@ -98,7 +98,7 @@ class Consumer:
         The callbacks run inside `poll` and `close`, on the client's own thread
         while the caller of `poll` waits: they may use what belongs to the
         caller, but no method of this consumer, and must return well within the
-        session's 30 s, as there is no heartbeat meanwhile.
+        session's 15 s, as there is no heartbeat meanwhile.
 
         Parameters
         ----------

@@ -33,8 +33,8 @@ _BUSY_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.25
 _REPORT_SECONDS: Final = 10.0
 # A rebalance waits so long for the batches of a partition that goes; there is
-# no heartbeat meanwhile, and the session lasts 30 s.
-_RELEASE_SECONDS: Final = 15.0
+# no heartbeat meanwhile, and the session lasts 15 s.
+_RELEASE_SECONDS: Final = 8.0
 
 
 class Runner:

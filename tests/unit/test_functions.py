@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pacsless.functions import InvalidDeclaration, load_functions
+
+GOOD = """
+[project]
+name = "do-this"
+description = "does this"
+[tool.pacsless]
+kind = "event"
+handles = ["org.pacsless.instance.stored.v1"]
+emits = ["org.pacsless.instance.indexed.v1", "org.pacsless.series.revised.v1"]
+[tool.pacsless.trigger]
+max_events = 7
+"""
+
+
+def declare(root: Path, text: str) -> Path:
+    (root / "do_this").mkdir()
+    (root / "do_this" / "pyproject.toml").write_text(text)
+    return root
+
+
+def test_reads_a_declaration(tmp_path: Path) -> None:
+    spec = load_functions(declare(tmp_path, GOOD))["do_this"]
+    assert spec.topics == ("storage_queue",)
+    assert spec.emitted_topics == ("dicom_image_queue", "dicom_state_queue")
+    assert spec.trigger is not None
+    assert (spec.trigger.max_events, spec.trigger.gather) == (7, "partition")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("do-this", "do-that"),
+        ('kind = "event"', 'kind = "http"'),
+        ('kind = "event"', ""),
+        ("instance.stored.v1", "instance.stored.v9"),
+        ("max_events = 7", "max_events = 0"),
+        ("max_events = 7", "max_event = 7"),
+        ("max_events = 7", 'gather = "all"'),
+        ("max_events = 7", "timeout_s = 0"),
+    ],
+)
+def test_refuses_what_cannot_be(tmp_path: Path, before: str, after: str) -> None:
+    with pytest.raises(InvalidDeclaration):
+        load_functions(declare(tmp_path, GOOD.replace(before, after)))
+
+
+def test_every_function_of_this_repository_is_declared() -> None:
+    functions = load_functions()
+    assert {"extract_tags", "load_doris", "build_metadata", "transcode"} <= set(functions)
+    for spec in functions.values():
+        assert (spec.trigger is None) == (spec.kind == "http")
+        assert spec.summary.endswith(".")
