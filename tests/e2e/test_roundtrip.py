@@ -13,7 +13,7 @@ import urllib3
 from dicomweb_client.api import DICOMwebClient
 from pydicom.data import get_testdata_file
 
-from pacsless.dicom import split_part10
+from pacsless.dicom.part10 import split_part10
 from tests.eventually import eventually
 
 STORESCU = "/usr/bin/storescu"
@@ -23,10 +23,10 @@ HTTP = urllib3.PoolManager()
 FILES = {
     "CT_small.dcm": "-xe",
     "MR_small.dcm": "-xe",
-    "MR_small_bigendian.dcm": "-xb",
+    "ExplVR_BigEnd.dcm": "-xb",
     "image_dfl.dcm": "-xd",
     "rtplan.dcm": "-xi",
-    "MR_small_RLE.dcm": "-xr",
+    "SC_rgb_rle.dcm": "-xr",
     "SC_rgb_jpeg_dcmtk.dcm": "-xy",
     "JPEG2000.dcm": "-xw",
     "test-SR.dcm": "-xe",

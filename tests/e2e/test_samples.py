@@ -14,7 +14,7 @@ import pymysql
 import pytest
 import urllib3
 
-from pacsless.dicom import split_part10
+from pacsless.dicom.part10 import split_part10
 from pacsless.identity import InstanceIdentity
 from tests.eventually import eventually
 
