@@ -39,10 +39,13 @@ _CONFLICT_ATTEMPTS: Final = 8
 _PREPARED: Final = 64
 _MIGRATION_LOCK: Final = 0x7061_6373  # "pacs"
 _RETRIED: Final = {"40001", "40P01"}
-# Connection exceptions, insufficient resources, shut down or starting, read-only
-# standby, wrong password or database, not migrated yet: all end without us.
-_DOWN: Final = re.compile(r"08...|53...|57P..|57014|55P03|25006|28...|3D000|42P01|XX\d{3}|58...")
+# Insufficient resources, timeouts, read-only standby, wrong password or database,
+# not migrated yet, broken: all end without us.
+_DOWN: Final = re.compile(r"53...|57014|55P03|25006|28...|3D000|42P01|XX\d{3}|58...")
 _DATA: Final = re.compile(r"22...|54...")
+# Connection exceptions and shut down; and prepared statements that a migration
+# or a pooler between has taken away: a new connection prepares them anew.
+_GONE: Final = re.compile(r"08...|57P..|0A000|26000")
 
 
 class DatabaseFailed(PacslessError):
@@ -172,9 +175,23 @@ class _Connection:
         with _translated():
             self._wire = address.connect()
         self._prepared: OrderedDict[str, PreparedStatement] = OrderedDict()
+        self.in_step = True
+        """Whether the last reply was read to its end; without that the next
+        statement would read what is left of it."""
+
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        self.in_step = False
+        with _translated():
+            try:
+                yield
+            except DatabaseError:
+                self.in_step = True  # an error is a whole reply
+                raise
+        self.in_step = True
 
     def run(self, sql: str, parameters: dict[str, object]) -> list[Row]:
-        with _translated():
+        with self._step():
             statement = self._prepared.get(sql)
             if statement is None:
                 statement = self._prepared[sql] = self._wire.prepare(sql)
@@ -186,7 +203,7 @@ class _Connection:
 
     def script(self, sql: str) -> list[Row]:
         """Run statements without parameters by the simple protocol."""
-        with _translated():
+        with self._step():
             return self._wire.run(sql) or []
 
     def close(self) -> None:
@@ -204,7 +221,7 @@ def _translated() -> Iterator[None]:
         state = str(told.get("C", "")) if isinstance(told, dict) else ""
         if state in _RETRIED:
             raise _Conflict from None
-        if state.startswith(("08", "57P")):
+        if _GONE.fullmatch(state):
             raise _Lost from None
         if _DOWN.fullmatch(state):
             raise Unavailable("postgres", f"PostgreSQL cannot answer now: {_hint(state)}") from None
@@ -318,7 +335,8 @@ class Database:
             except _Lost:
                 raise
             except BaseException:
-                connection.run("ROLLBACK", {})
+                if connection.in_step:
+                    connection.run("ROLLBACK", {})
                 raise
             connection.run("COMMIT", {})
 
@@ -337,18 +355,16 @@ class Database:
             try:
                 yield connection
             except _Lost:
-                connection.close()
+                connection.in_step = False
                 raise
-            except BaseException:
-                self._keep(connection)
-                raise
-            self._keep(connection)
+            finally:
+                if connection.in_step:
+                    with self._lock:
+                        self._free.append(connection)
+                else:
+                    connection.close()
         finally:
             self._slots.release()
-
-    def _keep(self, connection: _Connection) -> None:
-        with self._lock:
-            self._free.append(connection)
 
     def _down(self) -> Unavailable:
         where = f"{self._address.host}:{self._address.port}"

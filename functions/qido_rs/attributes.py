@@ -84,7 +84,7 @@ REQUEST_ATTRIBUTES: Final = "00400275"
 _REQUEST_ITEMS: Final = ("ScheduledProcedureStepID", "RequestedProcedureID")
 
 _STORED_TEXT: Final = frozenset({"AE", "AS", "CS", "LO", "LT", "SH", "ST", "UC", "UI", "UT"})
-_STORED_DATE: Final = frozenset({"DA", "TM"})
+_STORED_DATE: Final = frozenset({"DA"})
 
 
 def _keys() -> dict[str, Key]:

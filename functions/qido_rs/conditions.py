@@ -65,7 +65,8 @@ def _condition(match: Match, statement: Statement) -> str:
             if match.key.kind is Kind.STORED:
                 inner = _text("stored.value", match, statement)
             else:
-                inner = _range("stored.value", match, statement, "text")
+                # ACR-NEMA's dots are stored as they came.
+                inner = _range("replace(stored.value, '.', '')", match, statement, "text")
             return (
                 f"EXISTS (SELECT FROM jsonb_array_elements_text({_array(path)}) AS stored(value)"
                 f" WHERE {inner})"

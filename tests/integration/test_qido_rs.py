@@ -91,6 +91,8 @@ def site(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
                 StudyDescription="Head MR",
                 PatientBirthDate="",
                 PerformedProcedureStepStartDate="20200102",
+                SeriesDate="2020.01.05",
+                StationName="MR1",
                 RequestAttributesSequence=[
                     request(ScheduledProcedureStepID="SPS1", RequestedProcedureID="RP1"),
                     request(ScheduledProcedureStepID="SPS2", RequestedProcedureID="RP2"),
@@ -228,6 +230,9 @@ def test_studies_match(site: Site, query: str, expected: list[str]) -> None:
         ("series?ScheduledProcedureStepID=SPS*&RequestedProcedureID=RP1", ["1.2.1"]),
         ("series?00400275.00400009=SPS1&00400275.00401001=*2", []),
         ("series?SeriesDescription=L*&Modality=US", ["1.3.1"]),
+        ("series?SeriesDate=20200101-20200131", ["1.2.1"]),
+        ("series?StationName=MR?&SeriesDate=20200105", ["1.2.1"]),
+        ("series?StationName=mr1", []),
         ("studies/1.1/series", ["1.1.1", "1.1.2"]),
         ("studies/1.1/series?Modality=PT", ["1.1.2"]),
         ("studies/9.9/series", []),

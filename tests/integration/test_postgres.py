@@ -1,0 +1,161 @@
+"""Transactions on a real PostgreSQL: what is retried, what is kept, what is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from pacsless.errors import Unavailable, Unprocessable
+from pacsless.postgres import Address, Database, DatabaseFailed, Transaction
+from pacsless.settings import InvalidSetting
+from tests.services import PostgresServer
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[Database]:
+    made = Database.from_settings(postgres.settings, size=2)
+    yield made
+    made.close()
+
+
+def backend(transaction: Transaction) -> int:
+    return int(transaction.run("SELECT pg_backend_pid()")[0][0])
+
+
+RAISE = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{}'; END $$"
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_conflicts_are_run_again(database: Database, state: str) -> None:
+    attempts = []
+
+    def work(transaction: Transaction) -> str:
+        attempts.append(1)
+        if len(attempts) < 3:
+            transaction.run(RAISE.format(state))
+        return "done"
+
+    assert database.run(work) == "done"
+    assert len(attempts) == 3
+
+
+def test_contention_without_end_is_unavailable(database: Database) -> None:
+    with pytest.raises(Unavailable, match="contended"):
+        database.run(lambda transaction: transaction.run(RAISE.format("40001")))
+
+
+def test_a_lost_connection_is_replaced_once(database: Database) -> None:
+    backends = []
+
+    def work(transaction: Transaction) -> int:
+        backends.append(backend(transaction))
+        if len(backends) == 1:
+            transaction.run("SELECT pg_terminate_backend(pg_backend_pid())")
+        return backends[-1]
+
+    assert database.run(work) != backends[0]
+
+    def always(transaction: Transaction) -> None:
+        transaction.run("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        database.run(always)
+    assert database.run(backend)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("22021", Unprocessable),
+        ("54000", Unprocessable),
+        ("53100", Unavailable),
+        ("25006", Unavailable),
+        ("42P01", Unavailable),
+        ("23505", DatabaseFailed),
+        ("42601", DatabaseFailed),
+    ],
+)
+def test_states_have_fates_and_the_connection_is_kept(
+    database: Database, state: str, error: type[Exception]
+) -> None:
+    before = database.run(backend)
+    with pytest.raises(error) as raised:
+        database.run(lambda transaction: transaction.run(RAISE.format(state)))
+    assert "RAISE" not in str(raised.value)
+    assert database.run(backend) == before
+
+
+def test_an_error_rolls_back(database: Database) -> None:
+    database.run(lambda t: t.run("CREATE TABLE IF NOT EXISTS scratch (n int)"))
+
+    def fail(transaction: Transaction) -> None:
+        transaction.run("INSERT INTO scratch VALUES (1)")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.run(fail)
+    with database.transaction() as transaction:
+        assert transaction.run("SELECT count(*) FROM scratch") == [[0]]
+        transaction.run("INSERT INTO scratch VALUES (2)")
+    assert database.run(lambda t: t.run("SELECT n FROM scratch")) == [[2]]
+    database.run(lambda t: t.run("DROP TABLE scratch"))
+
+
+def test_prepared_statements_survive_a_changed_table(database: Database) -> None:
+    database.run(lambda t: t.run("CREATE TABLE changing (n int)"))
+    try:
+        assert database.run(lambda t: t.run("SELECT * FROM changing")) == []
+        database.run(lambda t: t.run("ALTER TABLE changing ADD COLUMN m int"))
+        assert database.run(lambda t: t.run("SELECT * FROM changing")) == []
+    finally:
+        database.run(lambda t: t.run("DROP TABLE changing"))
+
+
+def test_more_statements_than_are_kept_prepared(database: Database) -> None:
+    with database.transaction() as transaction:
+        for number in range(150):
+            assert transaction.run(f"SELECT {number}") == [[number]]
+
+
+def test_threads_share_few_connections(database: Database) -> None:
+    seen: set[int] = set()
+    gate = threading.Barrier(6)
+
+    def work() -> None:
+        gate.wait()
+        for _ in range(5):
+            seen.add(database.run(backend))
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= len(seen) <= 2
+
+
+def test_a_wrong_password_names_the_setting(postgres: PostgresServer) -> None:
+    address = Address.parse(postgres.settings.postgres)
+    url = f"postgresql://{address.user}:wrong@{address.host}:{address.port}/{address.database}"
+    with pytest.raises(Unavailable, match="PACSLESS_POSTGRES") as raised:
+        Database(Address.parse(url)).check()
+    assert "wrong" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://h/d", "postgresql:///d", "postgresql://h:port/d", "postgresql://h/d?sslmode=maybe"],
+)
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(InvalidSetting) as raised:
+        Address.parse(url)
+    assert url not in str(raised.value)
+
+
+def test_an_address_in_full() -> None:
+    address = Address.parse("postgresql://u%40x:p%2Fw@db.example:5433/pacs?sslmode=verify-full")
+    assert (address.user, address.password) == ("u@x", "p/w")
+    assert (address.host, address.port, address.database) == ("db.example", 5433, "pacs")
+    assert address.sslmode == "verify-full"
