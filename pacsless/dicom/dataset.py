@@ -77,6 +77,14 @@ class Header(Dataset):
         self.bulk: dict[int, BulkValue] = {}
         self.warnings: list[str] = []
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # pydicom looks up every name; that is a third of the time an item
+        # takes. Only keywords begin with a capital.
+        if name[0] >= "_" and name != "file_meta":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def __getitem__(self, key: Any) -> Any:
         """Return an element, decoded leniently. Raw elements stay raw inside."""
         if isinstance(key, slice):
