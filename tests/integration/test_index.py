@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator, FormatChecker
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from functions.extract_tags.index import index
 from pacsless.archive.files import FileArchive
+from pacsless.codec import to_record
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.errors import PacslessError, Unavailable, Unprocessable
@@ -36,6 +40,15 @@ from tests.services import REPOSITORY, PostgresServer
 SAMPLES = REPOSITORY.parent / "shared" / "dicom-samples"
 
 
+@cache
+def validator(kind: str) -> Draft202012Validator:
+    name = f"{kind.removeprefix('org.pacsless.')}.json"
+    return Draft202012Validator(
+        json.loads((REPOSITORY / "schemas" / "events" / name).read_text()),
+        format_checker=FormatChecker(),
+    )
+
+
 class Index:
     """extract_tags' core with its resources."""
 
@@ -44,7 +57,11 @@ class Index:
         self.database = Database.from_settings(settings)
 
     def __call__(self, *events: InstanceStored) -> list[Event]:
-        return index(events, self.archive, self.database, self.settings)
+        """Index a batch; whatever is announced obeys its schema, as it goes to Kafka."""
+        found = index(events, self.archive, self.database, self.settings)
+        for one in found:
+            validator(one.TYPE).validate(json.loads(to_record(one, "/tests").value))
+        return found
 
     def rows(self, sql: str, **parameters: object) -> list[Any]:
         return self.database.run(lambda t: t.run(sql, **parameters))
