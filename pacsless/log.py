@@ -18,8 +18,17 @@ from pacsless.errors import PacslessError
 
 _LEVELS: Final = {"DEBUG", "INFO", "WARNING", "ERROR"}
 # Libraries that quote what they were given: a value they cannot decode, a
-# statement with its parameters, a request.
-_QUOTING: Final = ("pydicom", "pynetdicom", "pg8000", "urllib3", "botocore", "kafka")
+# statement with its parameters, a request; and one that reports every refused
+# connection several times, which our own errors say once.
+_THRESHOLDS: Final = {
+    "pydicom": logging.CRITICAL,
+    "pynetdicom": logging.CRITICAL,
+    "pg8000": logging.ERROR,
+    "urllib3": logging.ERROR,
+    "botocore": logging.ERROR,
+    "kafka": logging.WARNING,
+    "kafka.net": logging.CRITICAL,
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -78,7 +87,5 @@ def configure(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level if level in _LEVELS else "INFO")
-    for name in _QUOTING:
-        logging.getLogger(name).setLevel(logging.ERROR if name != "kafka" else logging.WARNING)
-    for name in ("pydicom", "pynetdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name, threshold in _THRESHOLDS.items():
+        logging.getLogger(name).setLevel(threshold)

@@ -95,4 +95,5 @@ class Settings(FromEnviron):
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     memory_limit_mb: int = 1024
-    """Address space of a function worker in MiB, so a hostile file ends a worker and not the machine; 0 for none."""
+    """Data memory of a function worker in MiB, so that a hostile file ends a batch and not the
+    machine; 0 for no limit."""
