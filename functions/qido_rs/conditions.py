@@ -1,3 +1,4 @@
+# ruff: noqa: S608  every part is a constant of this package; values are parameters
 """Matches as SQL conditions: pure. Input is bound, never written into the text."""
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ def _condition(match: Match, statement: Statement) -> str:
                 f" AND {_text('other.modality', match, statement)})"
             )
         case Kind.PATIENT_ID:
-            # A study with conflicting Patient IDs is found under each of them;
-            # a partial index holds the few there are.
-            conflicting = (
-                "EXISTS (SELECT FROM unnest(study.patient_ids) AS stated(id)"
-                f" WHERE {_text('stated.id', match, statement)})"
-            )
+            # A study with conflicting Patient IDs is found under each of them. A
+            # partial index holds the few there are; asked for once, as an array
+            # and not per row, they leave the planner the index on patient_id.
             return (
-                f"({_text(column, match, statement)}"
-                f" OR (cardinality(study.patient_ids) > 1 AND {conflicting}))"
+                f"({_text(column, match, statement)} OR study.study_instance_uid = ANY (ARRAY("
+                "SELECT conflict.study_instance_uid FROM study AS conflict,"
+                " unnest(conflict.patient_ids) AS stated(id)"
+                " WHERE conflict.tenant_id = :tenant AND cardinality(conflict.patient_ids) > 1"
+                f" AND {_text('stated.id', match, statement)})))"
             )
         case Kind.DATE:
             return _range(column, match, statement, "date")

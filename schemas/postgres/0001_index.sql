@@ -77,6 +77,12 @@ CREATE INDEX study_patient_name_ideographic ON study (tenant_id, patient_name_id
     WHERE patient_name_ideographic <> '';
 CREATE INDEX study_patient_name_phonetic ON study (tenant_id, patient_name_phonetic)
     WHERE patient_name_phonetic <> '';
+CREATE INDEX study_referring ON study (tenant_id, referring_physician_name)
+    WHERE referring_physician_name <> '';
+CREATE INDEX study_referring_ideographic ON study (tenant_id, referring_physician_name_ideographic)
+    WHERE referring_physician_name_ideographic <> '';
+CREATE INDEX study_referring_phonetic ON study (tenant_id, referring_physician_name_phonetic)
+    WHERE referring_physician_name_phonetic <> '';
 -- Study lists of viewers ask for PatientName=*part*, which only trigrams serve.
 CREATE INDEX study_text ON study USING gin (
     patient_name gin_trgm_ops, patient_name_ideographic gin_trgm_ops,
