@@ -49,7 +49,7 @@ bench: up ## Measure the running stack beside its peers, as ratios in one run
 	@$(PYTHON) -m bench.ingest
 
 docs: setup ## Renew the tables made from code
-	@$(PYTHON) -m pacsless.readme
+	@$(PYTHON) -m pacsless.readme README.md
 
 lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
 	@$(LOCK) pyproject.toml --extra stack --extra dev -o requirements/dev.txt

@@ -119,8 +119,11 @@ def _start(supervisor: Supervisor, wanted: Sequence[Part], ready: Callable[[str]
     failed = threading.Event()
     with ThreadPoolExecutor(len(wanted)) as pool:
         waits = [pool.submit(_await, supervisor, part, ready, failed) for part in wanted]
-    for wait in waits:
-        wait.result()
+        try:
+            for wait in waits:
+                wait.result()
+        finally:
+            failed.set()  # by Ctrl-C: the others need not go on waiting
 
 
 def _await(

@@ -93,7 +93,7 @@ def configuration(parts: Iterable[Part], settings: StackSettings, control: str) 
             "autostart=false",
             "autorestart=true",
             "startsecs=1",
-            "startretries=5",
+            "startretries=3",
             f"stopsignal={part.stop_signal}",
             "stopwaitsecs=45",
             "killasgroup=true",
