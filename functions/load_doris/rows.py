@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,9 +52,9 @@ class Load:
 def loads(batch: Sequence[Delivered[Event]]) -> list[Load]:
     """Group a batch into one load per table.
 
-    The label repeats when the same batch is delivered again, and differs whenever
-    the rows do: offsets alone repeat with other rows once a topic is made anew,
-    and Doris would take those for loaded.
+    The label repeats when the same batch is delivered again, and no other has it:
+    it is of events and not of offsets alone, which count from 0 again once a topic
+    is made anew; Doris would take the new rows for loaded.
 
     Raises
     ------
@@ -68,21 +67,22 @@ def loads(batch: Sequence[Delivered[Event]]) -> list[Load]:
         for table, row in rows_of(one.event):
             rows.setdefault(table.name, []).append(row)
             sources.setdefault(table.name, []).append(one)
-    return [Load(name, found, label(name, sources[name], found)) for name, found in rows.items()]
+    return [Load(name, found, label(name, sources[name])) for name, found in rows.items()]
 
 
-def label(table: str, sources: Sequence[Delivered[Event]], rows: Sequence[Row]) -> str:
+def label(table: str, sources: Sequence[Delivered[Event]]) -> str:
     """Name a load: readable where it came from, then a hash of what it is."""
+    hashed = hashlib.sha256(table.encode())
     ranges: dict[tuple[str, int], tuple[int, int]] = {}
     for one in sources:
         first, last = ranges.get((one.topic, one.partition), (one.offset, one.offset))
         ranges[one.topic, one.partition] = min(first, one.offset), max(last, one.offset)
-    content = json.dumps([table, sorted(ranges.items()), rows], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+        name = (one.topic, one.partition, one.offset, one.event.id, one.time)
+        hashed.update(repr(name).encode())
     (topic, partition), (first, last) = next(iter(ranges.items()))
     where = f"{partition}-{first}-{last}" if len(ranges) == 1 else f"{len(ranges)}partitions"
     readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in topic)
-    return f"{table[:30]}-{readable[:30]}-{where[:30]}-{digest}"
+    return f"{table[:30]}-{readable[:30]}-{where[:30]}-{hashed.hexdigest()[:32]}"
 
 
 def rows_of(event: Event) -> Iterable[tuple[Table, Row]]:
