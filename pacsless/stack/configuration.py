@@ -81,10 +81,7 @@ def substitute(template: str, values: Mapping[str, str]) -> str:
             missing.add(found[1])
         return values.get(found[1], "")
 
-    lines = template.splitlines(keepends=True)
-    text = "".join(
-        line if line.startswith("#") else re.sub(r"\$\{([A-Z_]+)\}", value, line) for line in lines
-    )
+    text = re.sub(r"\$\{([A-Z_]+)\}", value, template)
     if missing:
         raise StackError(
             "nginx", f"nothing is known of {', '.join(sorted(missing))} in its template"
