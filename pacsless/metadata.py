@@ -8,13 +8,15 @@ when the stored document lags behind the files.
 from __future__ import annotations
 
 import logging
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from pacsless import dicomweb
 from pacsless.dicom import document
 from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
-from pacsless.identity import InstanceIdentity, SeriesIdentity
+from pacsless.identity import InstanceIdentity, SeriesIdentity, valid_uid
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -36,12 +38,63 @@ class SeriesMetadata:
     """SOP Instance UIDs of the files there were."""
 
 
+class EntryMemory:
+    """Entries of the documents this process read last.
+
+    A series that grows is described again and again, and parsing the entries
+    it already has would cost more each time; a line seen before is known.
+
+    Parameters
+    ----------
+    limit
+        Bytes of documents to remember.
+    """
+
+    def __init__(self, limit: int = 64 << 20) -> None:
+        self._limit = limit
+        self._held = 0
+        self._documents: OrderedDict[str, dict[bytes, document.Entry]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(cls, _settings: Settings) -> Self:
+        """Start with no memory."""
+        return cls()
+
+    def entries(self, key: str, content: bytes) -> dict[str, document.Entry]:
+        """Return the entries of the document at `key` by SOP Instance UID; damaged ones are not."""
+        with self._lock:
+            seen = self._documents.get(key, {})
+        found = {}
+        for line in document.lines(content):
+            entry = seen.get(line)
+            if entry is None:
+                try:
+                    entry = document.Entry.of_line(line)
+                except ValueError:
+                    continue  # damaged: the file is read again
+            found[entry.sop_instance_uid] = entry
+        self._remember(key, {entry.line: entry for entry in found.values()})
+        return found
+
+    def _remember(self, key: str, entries: dict[bytes, document.Entry]) -> None:
+        with self._lock:
+            self._held -= sum(map(len, self._documents.pop(key, ())))
+            self._documents[key] = entries
+            self._held += sum(map(len, entries))
+            while self._held > self._limit:
+                self._held -= sum(map(len, self._documents.popitem(last=False)[1]))
+
+
 def originals(archive: Archive, series: SeriesIdentity) -> frozenset[str]:
     """Return the SOP Instance UIDs of the files of a series."""
     found = set()
     for stat in archive.list(f"{series.folder}/"):
+        name = stat.key.removeprefix(f"{series.folder}/")
+        if not name.endswith(".dcm"):
+            continue
         try:
-            found.add(InstanceIdentity.of_key(stat.key).sop_instance_uid)
+            found.add(valid_uid(name.removesuffix(".dcm"), "SOPInstanceUID"))
         except InvalidIdentity:
             continue  # not an original: nobody is answered for it
     return frozenset(found)
@@ -56,10 +109,16 @@ def read_document(archive: Archive, key: str) -> bytes | None:
         return None
 
 
-def describe_series(archive: Archive, series: SeriesIdentity, settings: Settings) -> SeriesMetadata:
+def describe_series(
+    archive: Archive,
+    series: SeriesIdentity,
+    settings: Settings,
+    memory: EntryMemory | None = None,
+) -> SeriesMetadata:
     """Make the document of a series from its files and the stored document."""
     present = originals(archive, series)
-    known = _known_entries(archive, series)
+    stored = read_document(archive, series.metadata_key) or b"[]"
+    known = (memory or EntryMemory()).entries(series.metadata_key, stored)
     entries = [entry for uid, entry in known.items() if uid in present]
     left_out = 0
     for uid in sorted(present - known.keys()):
@@ -106,15 +165,3 @@ def describe_instance(
         return document.make_entry(
             file, uids, lambda path: dicomweb.bulk_data_uri(root, identity, path)
         )
-
-
-def _known_entries(archive: Archive, series: SeriesIdentity) -> dict[str, document.Entry]:
-    stored = read_document(archive, series.metadata_key)
-    known = {}
-    for line in document.lines(stored or b"[]"):
-        try:
-            entry = document.Entry.of_line(line)
-        except ValueError:
-            continue  # damaged: the file is read again
-        known[entry.sop_instance_uid] = entry
-    return known

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pacsless.dicom import document
 from pacsless.errors import Busy
 from pacsless.identity import SeriesIdentity, study_metadata_key
-from pacsless.metadata import describe_series, originals, read_document
+from pacsless.metadata import EntryMemory, describe_series, originals, read_document
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -58,6 +58,7 @@ def build(
     archive: Archive,
     database: Database,
     settings: Settings,
+    memory: EntryMemory | None = None,
 ) -> list[Built]:
     """Bring the documents of series, and of their studies, up to date.
 
@@ -67,6 +68,8 @@ def build(
         Series and their revisions; a series may be there several times.
     archive, database, settings
         Where to.
+    memory
+        Of earlier calls in this process.
 
     Raises
     ------
@@ -79,7 +82,8 @@ def build(
     for series, revision in revised:
         newest[series] = max(revision, newest.get(series, 0))
     built = [
-        _build_series(series, revision, archive, settings) for series, revision in newest.items()
+        _build_series(series, revision, archive, settings, memory or EntryMemory())
+        for series, revision in newest.items()
     ]
     studies: dict[tuple[str, str], int] = {}
     for series, revision in newest.items():
@@ -92,10 +96,14 @@ def build(
 
 
 def _build_series(
-    series: SeriesIdentity, revision: int, archive: Archive, settings: Settings
+    series: SeriesIdentity,
+    revision: int,
+    archive: Archive,
+    settings: Settings,
+    memory: EntryMemory,
 ) -> Built:
     for _ in range(_LOOKS):
-        made = describe_series(archive, series, settings)
+        made = describe_series(archive, series, settings, memory)
         store(archive, series.metadata_key, made.content)
         if originals(archive, series) == made.originals:
             return Built(

@@ -9,6 +9,7 @@ from pacsless.archive import Archive
 from pacsless.codec import Delivered
 from pacsless.events import SeriesRevised
 from pacsless.handler import handles
+from pacsless.metadata import EntryMemory
 from pacsless.postgres import Database
 from pacsless.settings import Settings
 
@@ -19,7 +20,8 @@ def build_metadata(
     archive: Archive,
     database: Database,
     settings: Settings,
+    memory: EntryMemory,
 ) -> None:
     """Rebuild what the revised series, and their studies, are described by."""
     revised = [(one.event.identity, one.event.revision) for one in batch]
-    build(revised, archive, database, settings)
+    build(revised, archive, database, settings, memory)

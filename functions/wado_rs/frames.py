@@ -107,8 +107,11 @@ def frame_table(file: BinaryIO, stored: Stored, syntax: str, cache: Cache) -> Fr
     # A converted file is another one than the original the version names.
     cacheable = is_servable(syntax)
     known = cache.get(tenant, "frames", stored.version) if cacheable else None
-    if known is not None:
-        return FrameTable(**known)
+    if isinstance(known, dict):
+        try:
+            return FrameTable(**known)
+        except TypeError:
+            known = None  # another version of us put it there
     try:
         table = locate_frames(file)
     except Unprocessable as error:

@@ -20,6 +20,10 @@ _SPOOLED: Final = 8 << 20
 """Bytes of a conversion kept in memory; more go to a temporary file."""
 
 
+_AT_ONCE: Final = explicit_le.Limits(inflated_bytes=256 << 20)
+"""What a client may cost by one request; transcode has time for larger ones."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Stored:
     """An original and where it is."""
@@ -121,7 +125,7 @@ def open_explicit(archive: Archive, stored: Stored) -> BinaryIO:
         spool = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115 - returned
     try:
         with archive.open(stored.identity.key) as original:
-            explicit_le.convert(original, spool.write)
+            explicit_le.convert(original, spool.write, limits=_AT_ONCE)
     except BaseException:
         spool.close()
         raise

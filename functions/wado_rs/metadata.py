@@ -22,7 +22,13 @@ from pacsless.cache import Cache
 from pacsless.dicom import document
 from pacsless.errors import NotFound
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
-from pacsless.metadata import describe_instance, describe_series, originals, read_document
+from pacsless.metadata import (
+    EntryMemory,
+    describe_instance,
+    describe_series,
+    originals,
+    read_document,
+)
 from pacsless.settings import Settings
 from pacsless.web import Request, accel
 
@@ -37,7 +43,13 @@ _SEARCHED: Final = 4 << 20
 
 
 def retrieve_study_metadata(
-    request: Request, study: str, *, archive: Archive, cache: Cache, settings: Settings
+    request: Request,
+    study: str,
+    *,
+    archive: Archive,
+    cache: Cache,
+    settings: Settings,
+    memory: EntryMemory,
 ) -> Response:
     """Send the metadata of every instance of a study."""
     chosen = accepted(request, _OFFERS)
@@ -52,7 +64,7 @@ def retrieve_study_metadata(
     stat = _current(archive, cache, tenant, key, there)
     if stat is not None:
         return _send_document(request, archive, stat, chosen)
-    parts = [_series_document(archive, cache, settings, series) for series in all_series]
+    parts = [_series_document(archive, cache, settings, series, memory) for series in all_series]
     return _send(request, document.join(parts), chosen)
 
 
@@ -64,6 +76,7 @@ def retrieve_series_metadata(
     archive: Archive,
     cache: Cache,
     settings: Settings,
+    memory: EntryMemory,
 ) -> Response:
     """Send the metadata of every instance of a series."""
     chosen = accepted(request, _OFFERS)
@@ -74,7 +87,7 @@ def retrieve_series_metadata(
     stat = _current(archive, cache, request.tenant, identity.metadata_key, there)
     if stat is not None:
         return _send_document(request, archive, stat, chosen)
-    return _send(request, describe_series(archive, identity, settings).content, chosen)
+    return _send(request, describe_series(archive, identity, settings, memory).content, chosen)
 
 
 def retrieve_instance_metadata(
@@ -108,14 +121,18 @@ def _stored_entry(archive: Archive, identity: InstanceIdentity) -> bytes | None:
 
 
 def _series_document(
-    archive: Archive, cache: Cache, settings: Settings, series: SeriesIdentity
+    archive: Archive,
+    cache: Cache,
+    settings: Settings,
+    series: SeriesIdentity,
+    memory: EntryMemory,
 ) -> bytes:
     there = _files_in(archive, cache, series)
     if _current(archive, cache, series.tenant_id, series.metadata_key, there) is not None:
         stored = read_document(archive, series.metadata_key)
         if stored is not None and document.count(stored) == there:
             return stored
-    return describe_series(archive, series, settings).content
+    return describe_series(archive, series, settings, memory).content
 
 
 def _files_in(archive: Archive, cache: Cache, series: SeriesIdentity) -> int:

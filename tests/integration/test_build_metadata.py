@@ -51,6 +51,7 @@ class Builder:
     def __init__(self, archive: Counting, settings: Settings) -> None:
         self.archive, self.settings = archive, settings
         self.database = Database.from_settings(settings)
+        self.memory = metadata.EntryMemory()
         self.tenant, self.study = new_tenant(), generate_uid()
 
     def series(self) -> SeriesIdentity:
@@ -66,7 +67,8 @@ class Builder:
             store(self.archive, self.tenant, ds)
 
     def __call__(self, *series: SeriesIdentity, revision: int = 1) -> None:
-        build([(one, revision) for one in series], self.archive, self.database, self.settings)
+        revised = [(one, revision) for one in series]
+        build(revised, self.archive, self.database, self.settings, self.memory)
 
     def document(self, key: str) -> list[dict[str, Any]]:
         plain = self.archive.open(key).read()
@@ -258,7 +260,11 @@ def test_the_handler_takes_events(builder: Builder) -> None:
         series={},
     )
     build_metadata.__wrapped__(  # type: ignore[attr-defined]
-        [Delivered(event, event.id, "")], builder.archive, builder.database, builder.settings
+        [Delivered(event, event.id, "")],
+        builder.archive,
+        builder.database,
+        builder.settings,
+        metadata.EntryMemory(),
     )
     assert builder.numbers(series.metadata_key) == [1]
 
@@ -268,3 +274,17 @@ def test_files_that_are_no_originals_are_passed_over(builder: Builder) -> None:
     builder.add(series, 1)
     builder.archive.replace(f"{series.folder}/readme.txt", b"x")
     assert len(metadata.originals(builder.archive, series)) == 1
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 1 << 20])
+def test_memory_changes_nothing_but_time(builder: Builder, limit: int) -> None:
+    memory = metadata.EntryMemory(limit)
+    several = [builder.series() for _ in range(3)]
+    for number in range(4):
+        for series in several:
+            builder.add(series, number)
+            made = metadata.describe_series(builder.archive, series, builder.settings, memory)
+            builder.archive.replace(series.metadata_key, made.content)
+            fresh = metadata.describe_series(builder.archive, series, builder.settings)
+            assert made == fresh
+            assert made.instances == number + 1

@@ -511,6 +511,26 @@ def test_documents_come_under_their_own_type_if_it_is_harmless(pacs: Pacs) -> No
     assert pacs.get(stored["text/html"], "application/octet-stream").data == pdf
 
 
+def test_a_video_is_read_by_ranges(pacs: Pacs) -> None:
+    stream = bytes(range(256)) * 40
+    ds = make_dataset(NumberOfFrames=25, BitsAllocated=8, BitsStored=8, HighBit=7)
+    ds.PixelData = encapsulate([stream], 3)
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    identity = pacs.store(encode(ds, "1.2.840.10008.1.2.4.102"))
+    [uri] = uris(document(pacs.get(f"{identity.subject}/metadata")))
+    path = f"{uri.removeprefix('/dicom-web/')}?accept=video/mp4"
+    whole = pacs.get(path, "text/html")
+    assert whole.headers["Content-Type"] == "video/mp4; transfer-syntax=1.2.840.10008.1.2.4.102"
+    assert whole.data.rstrip(b"\0") == stream.rstrip(b"\0")
+    part = pacs.get(path, Range="bytes=3400-6900")  # across the seams of fragments
+    assert part.status_code == 206
+    assert part.data == stream[3400:6901]
+    refused = pacs.get(f"{identity.subject}/frames/1", FRAMES)
+    assert refused.status_code == 406
+    assert "video" in refused.text
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [("7FE00010", 200), ("7fe00010", 200), ("00100010/0/00100010", 404), ("00090001", 404),
@@ -683,3 +703,43 @@ def test_every_sample_is_served(pacs: Pacs, folder: str) -> None:
             assert bulk.status_code == 200 or cut_off, (path, uri, bulk.text)
         frame = pacs.get(f"{identity.subject}/frames/1", FRAMES)
         assert frame.status_code in (200, 404, 406), (path, frame.text)
+
+
+def test_a_cache_filled_by_another_version_is_not_believed(pacs: Pacs) -> None:
+    identity, content = pacs.put("CT_small.dcm")
+    stat = pacs.archive.stat(identity.key)
+    assert stat is not None
+    cache = resources.get(Cache)
+    cache.put("default", "frames", f"{identity.key}:{stat.size}:{stat.modified}", {"rows": 1})
+    [(_, body)] = parts(pacs.get(f"{identity.subject}/frames/1", FRAMES))
+    assert body == pydicom.dcmread(io.BytesIO(content)).PixelData
+
+
+HOSTILE = sorted((SAMPLES / "hostile").glob("*.dcm")) if SAMPLES.is_dir() else []
+
+
+@pytest.mark.skipif(not HOSTILE, reason="no sample files beside the repository")
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
+def test_hostile_files_are_answered_for(pacs: Pacs, path: Path) -> None:
+    """Stored is stored: the file comes back, and everything else gets a short answer."""
+    identity = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
+    store_bytes(pacs.archive, identity, path.read_bytes(), "")
+    neighbour = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.5")
+    store_bytes(pacs.archive, neighbour, FILES["CT_small.dcm"].read_bytes(), "")
+    assert pacs.get(identity.subject, "application/dicom").data == path.read_bytes()
+    assert len(parts(pacs.get("studies/1.2"))) == 2
+    series = document(pacs.get("studies/1.2/series/1.2.3/metadata"))
+    assert "1.2.3.5" in [one["00080018"]["Value"][0] for one in series]
+    explicit = f"application/dicom; transfer-syntax={ExplicitVRLittleEndian}"
+    for suffix, accept in (
+        ("/metadata", None),
+        ("/frames/1", FRAMES),
+        ("/frames/999999999", FRAMES),
+        ("/bulkdata/7FE00010", None),
+        ("", explicit),
+    ):
+        response = pacs.get(identity.subject + suffix, accept)
+        assert response.status_code in (200, 404, 406, 500)
+        if response.status_code != 200:
+            assert len(response.text) < 500
+            assert "log says what" not in response.text, (suffix, "an error nobody thought of")
