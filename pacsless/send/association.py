@@ -90,13 +90,13 @@ class Association:
             )
         except OSError as error:
             raise ConnectionLost("no-connection", _told(error)) from None
+        self._file = self._socket.makefile("rb")
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._file = self._socket.makefile("rb")
             self._send(associate_rq(receiver, contexts))
             self._pdu_size = self._negotiated(contexts)
         except BaseException:
-            self._socket.close()
+            self.close()
             raise
         self._buffer = bytearray(self._pdu_size + 6)
 
@@ -116,8 +116,12 @@ class Association:
         except ConnectionLost:
             return  # all answers have come; how it ends does not matter
         finally:
-            self._file.close()
-            self._socket.close()
+            self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._file.close()
+        self._socket.close()
 
     def store(self, file: DicomFile) -> Answer:
         """Send one file's data set and return what the receiver says.

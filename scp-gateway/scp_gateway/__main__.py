@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import warnings
+from typing import Final
 
 import pydicom.config
 
@@ -17,6 +18,8 @@ from pacsless.settings import Settings
 from scp_gateway.gateway import Gateway
 from scp_gateway.settings import GatewaySettings
 
+_STOP: Final = {signal.SIGTERM, signal.SIGINT}
+_SWEEP_SECONDS: Final = 3600.0
 _log = logging.getLogger("scp_gateway")
 
 
@@ -24,9 +27,9 @@ def main() -> int:
     """Run; return the exit code."""
     _configure("INFO")
     threading.excepthook = _log_exception
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Waited for below; a handler would run in the middle of anything. All
+    # threads inherit this.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     try:
         settings, own = Settings.from_environ(), GatewaySettings.from_environ()
         _configure(settings.log_level)
@@ -36,7 +39,8 @@ def main() -> int:
         _log.error("cannot start: %s", error)
         return 1
     gateway.start()
-    gateway.run_until(stop)
+    while signal.sigtimedwait(_STOP, _SWEEP_SECONDS) is None:
+        gateway.sweep()
     gateway.stop()
     try:
         producer.close()

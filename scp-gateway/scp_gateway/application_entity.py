@@ -152,16 +152,19 @@ class ApplicationEntity:
         self._server.shutdown()
         deadline = time.monotonic() + seconds
         busy_at: dict[GatewayAssociation, float] = {}
-        aborted: set[GatewayAssociation] = set()
+        aborted_at: dict[GatewayAssociation, float] = {}
         while self._server.associations and time.monotonic() < deadline:
-            for one in self._server.associations - aborted:
-                clock = time.monotonic()
-                if one.dimse.is_busy or one not in busy_at:
+            clock = time.monotonic()
+            for one in self._server.associations.copy():
+                if one in aborted_at:
+                    if clock - aborted_at[one] > _IDLE_SECONDS:
+                        one.hang_up()  # it was the sender's turn to do so
+                elif one.dimse.is_busy or one not in busy_at:
                     busy_at[one] = clock
                 elif clock - busy_at[one] > _IDLE_SECONDS:
-                    aborted.add(one)
+                    aborted_at[one] = clock
                     one.abort(block=False)
             time.sleep(_LOOK_SECONDS)
-        for one in list(self._server.associations):
+        for one in self._server.associations.copy():
             one.hang_up()
         self._thread.join(1)

@@ -104,7 +104,11 @@ class Reception:
         """Forget what was received."""
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
-            incoming.__exit__(None, None, None)
+            try:
+                incoming.__exit__(None, None, None)
+            except OSError:
+                # Closing writes what is buffered, and a full disk says so again.
+                _log.info("what was received could not be flushed; it is not needed")
 
     def finish(self) -> Answer:
         """Store what was received, and say what to answer."""

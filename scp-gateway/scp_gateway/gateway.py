@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Final
 
 from pacsless.archive import open_archive
 from pacsless.errors import PacslessError
@@ -18,7 +17,6 @@ from scp_gateway.recovery import FORGOTTEN_SECONDS, recover
 from scp_gateway.relay import RecordSender, Relay
 from scp_gateway.settings import GatewaySettings
 
-_SWEEP_SECONDS: Final = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -82,13 +80,12 @@ class Gateway:
             },
         )
 
-    def run_until(self, stop: threading.Event) -> None:
-        """Keep the incoming folder clean until `stop` is set."""
-        while not stop.wait(_SWEEP_SECONDS):
-            try:
-                self._archive.sweep(set(), FORGOTTEN_SECONDS)
-            except (OSError, PacslessError):
-                _log.exception("could not sweep the incoming folder")
+    def sweep(self) -> None:
+        """Remove what senders left half received; call it now and then."""
+        try:
+            self._archive.sweep(set(), FORGOTTEN_SECONDS)
+        except (OSError, PacslessError):
+            _log.exception("could not sweep the incoming folder")
 
     def stop(self) -> None:
         """Let senders finish, publish what can be published, and stop."""

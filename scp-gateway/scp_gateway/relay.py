@@ -67,7 +67,8 @@ class Relay(threading.Thread):
         while self._outbox.depth.entries and not self._failed and time.monotonic() < deadline:
             time.sleep(_WAIT_SECONDS / 4)
         self._stop_at = time.monotonic()
-        self.join()
+        # It may hang in a connection for seconds; what it holds is not lost.
+        self.join(1)
 
     def _round(self) -> None:
         self._settle()

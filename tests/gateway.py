@@ -1,0 +1,152 @@
+"""A real gateway in a process of its own, with its folder and ports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from pacsless.dicom.part10 import split_part10
+from pacsless.events import EVENTS, Event
+from pacsless.outbox.entries import CANCELLED, ENTRIES, EntryLine, ids_of, read_bodies
+from pacsless.outbox.journal import segments
+from pacsless.send import Options
+from tests.eventually import eventually
+from tests.ports import free_ports
+
+ROOT = Path(__file__).parents[1]
+HTTP = urllib3.PoolManager(retries=False)
+
+
+class GatewayProcess:
+    """Starts, stops and looks into a gateway.
+
+    Parameters
+    ----------
+    folder
+        For its archive, spool and log.
+    kafka
+        Bootstrap server; a port where nobody listens unless given.
+    environ
+        Settings without their ``PACSLESS_`` prefix.
+    """
+
+    def __init__(self, folder: Path, kafka: str = "", **environ: str) -> None:
+        self.port, self.admin_port, dead = free_ports(3)
+        self.archive, self.spool, self.log = folder / "archive", folder / "spool", folder / "log"
+        self._environ = {
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scp-gateway'}",
+            "PACSLESS_ARCHIVE": f"file://{self.archive}",
+            "PACSLESS_SPOOL": str(self.spool),
+            "PACSLESS_KAFKA": kafka or f"127.0.0.1:{dead}",
+            "PACSLESS_GATEWAY_PORT": str(self.port),
+            "PACSLESS_GATEWAY_ADMIN_PORT": str(self.admin_port),
+            "PACSLESS_GATEWAY_STOP_SECONDS": "10",
+            **{f"PACSLESS_{name}": value for name, value in environ.items()},
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; return when it takes instances."""
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "scp_gateway"], env=self._environ, stdout=log, stderr=log
+            )
+        eventually(lambda: self.get("/healthz")[0] == 200)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        """End it with SIGTERM; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def close(self) -> None:
+        """End it if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask the admin port."""
+        try:
+            answer = HTTP.request("GET", f"http://127.0.0.1:{self.admin_port}{path}", timeout=10)
+        except urllib3.exceptions.HTTPError:
+            if self.process is None or self.process.poll() is not None:
+                raise RuntimeError("the gateway ended:\n" + self.log.read_text()) from None
+            return 0, ""
+        return answer.status, answer.data.decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Read one value of ``/metrics``; 0 if there is none."""
+        wanted = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+        start = f"pacsless_gateway_{name}" + (f"{{{wanted}}} " if labels else " ")
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith(start):
+                return float(line.removeprefix(start))
+        return 0.0
+
+    def options(self, **how: Any) -> Options:
+        """Where to send to."""
+        return Options(**{"port": self.port, "retries": 0, "timeout": 60.0, **how})
+
+    def stored(self) -> dict[str, bytes]:
+        """Return the content of every file of the archive, by key."""
+        return {
+            path.relative_to(self.archive).as_posix(): path.read_bytes()
+            for path in self.archive.rglob("*")
+            if path.is_file() and ".incoming" not in path.parts
+        }
+
+    def incoming(self) -> list[Path]:
+        """Files without a key."""
+        return list((self.archive / ".incoming").iterdir())
+
+    def promised(self, kind: type[Event]) -> list[Event]:
+        """Events of a kind in the outbox's journal that were not taken back."""
+        folder = self.spool / "outbox"
+        bodies = list(read_bodies(folder, segments(folder)))
+        void = {one for _, body in bodies if body[:1] == CANCELLED for one in ids_of(body)}
+        return [
+            EVENTS[kind.TYPE].from_data(json.loads(record.value))
+            for number, body in bodies
+            if body[:1] in ENTRIES and not void.intersection(ids_of(body))
+            for record in EntryLine.read(number, body).entry().records
+            if dict(record.headers)["ce_type"] == kind.TYPE.encode()
+        ]
+
+    def lines(self, message: str) -> list[dict[str, Any]]:
+        """Log lines with a message."""
+        found = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in found if line["message"] == message]
+
+    def peak_memory(self) -> int:
+        """Bytes of its largest resident set."""
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmHWM")
+
+
+def data_set(part10: bytes) -> bytes:
+    """Bytes of a file after its File Meta Information."""
+    return part10[split_part10(BytesIO(part10)).dataset_offset :]
+
+
+def sha256(content: bytes) -> str:
+    """Digest as events state it."""
+    return hashlib.sha256(content).hexdigest()
