@@ -22,6 +22,9 @@ from pacsless.identity import InstanceIdentity
 _LARGEST_ATTRIBUTE: Final = 16 * 1024
 """Characters of JSON; a sequence beyond it is in the metadata documents only."""
 _MOST_PATIENT_IDS: Final = 64
+_LONGEST_EVENT: Final = 4 * 1024 * 1024
+"""Characters of an instance's DICOM JSON in an event; `pacsless.bus` takes twice that in
+bytes, so that text beyond ASCII fits as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Tags:
     instance_number: int | None
     dicom_json: Json
     warnings: tuple[str, ...] = ()
-    """Keywords of attributes that were changed or left out."""
+    """Keywords or tags of attributes that were changed or left out."""
 
 
 def read_tags(identity: InstanceIdentity, document: Json) -> Tags:
@@ -84,9 +87,9 @@ def read_tags(identity: InstanceIdentity, document: Json) -> Tags:
         patient=_described(uid, patient) if patient_id else Description("", 0, {}),
         study=_described(uid, patient | study),
         series=_described(uid, _level(document, SERIES, warnings)),
-        sop_class_uid=first_text(document, "00080016")[:64],
+        sop_class_uid=str(_clean(first_text(document, "00080016")))[:64],
         instance_number=keys.integer_key(first(document, "00200013")),
-        dicom_json=document,
+        dicom_json=_shortened(document, warnings),
         warnings=tuple(warnings),
     )
 
@@ -125,6 +128,30 @@ def _level(document: Json, level: Mapping[str, Attribute], warnings: list[str]) 
         else:
             found[tag] = element
     return found
+
+
+def _shortened(document: Json, warnings: list[str]) -> Json:
+    """The document without its longest attributes, if it is too long for an event.
+
+    Enhanced multi-frame objects of many thousand frames are: the metadata
+    document still has it all, the warehouse everything but those sequences.
+    """
+    if len(_dump(document)) <= _LONGEST_EVENT:
+        return document
+    lengths = {tag: len(tag) + len(_dump(element)) + 4 for tag, element in document.items()}
+    excess = sum(lengths.values()) - _LONGEST_EVENT
+    left_out = set()
+    for tag in sorted(lengths, key=lambda tag: lengths[tag], reverse=True):
+        if excess <= 0:
+            break
+        excess -= lengths[tag]
+        left_out.add(tag)
+    warnings.extend(sorted(left_out))
+    return {tag: one for tag, one in document.items() if tag not in left_out}
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _clean(value: Any) -> Any:

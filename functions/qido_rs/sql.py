@@ -137,17 +137,17 @@ def _counts(query: Query) -> str:
     text = ""
     if _study_computed(query):
         text += """, studies AS (
-    SELECT study_instance_uid,
-        (SELECT jsonb_agg(DISTINCT modality) FILTER (WHERE modality <> '') FROM series AS s
-         WHERE s.tenant_id = :tenant AND s.study_instance_uid = one.study_instance_uid)
-            AS modalities,
-        (SELECT count(*) FROM series AS s
-         WHERE s.tenant_id = :tenant AND s.study_instance_uid = one.study_instance_uid)
-            AS study_series,
+    SELECT one.study_instance_uid, of_series.modalities, of_series.study_series,
         (SELECT count(*) FROM instance AS i
          WHERE i.tenant_id = :tenant AND i.study_instance_uid = one.study_instance_uid)
             AS study_instances
     FROM (SELECT DISTINCT study_instance_uid FROM page) AS one
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(DISTINCT modality) FILTER (WHERE modality <> '') AS modalities,
+            count(*) AS study_series
+        FROM series AS s
+        WHERE s.tenant_id = :tenant AND s.study_instance_uid = one.study_instance_uid
+    ) AS of_series
 )"""
     if _series_counted(query):
         text += """, counted AS (

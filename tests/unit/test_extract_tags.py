@@ -84,6 +84,13 @@ def test_what_postgresql_cannot_store_is_taken_out_with_a_warning() -> None:
     assert set(tags.warnings) == {"PatientName", "StudyDescription", "ProcedureCodeSequence"}
 
 
+def test_what_is_too_long_for_an_event_loses_its_longest_attributes() -> None:
+    frames = [{"00209157": {"vr": "UL", "Value": [1, n]}} for n in range(150_000)]
+    tags = read_tags(IDENTITY, document(t52009230={"vr": "SQ", "Value": frames}))
+    assert tags.dicom_json == document()
+    assert tags.warnings == ("52009230",)
+
+
 def test_empty_values_are_not_stated() -> None:
     full = read_tags(IDENTITY, document())
     empty = read_tags(
