@@ -68,7 +68,8 @@ def translate(
     """
     try:
         statements = [one for one in sqlglot.parse(sql, read="doris") if one is not None]
-    except (SqlglotError, RecursionError) as error:
+    # The parser also fails by IndexError and AttributeError on what is no SQL.
+    except (SqlglotError, RecursionError, IndexError, AttributeError) as error:
         text = str(error).split("\n", 1)[0][:200]
         raise SqlError(
             f"errCode = 2, detailMessage = Syntax error: {text}", 1064, "42000"

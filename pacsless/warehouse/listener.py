@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import socketserver
+import sys
 import threading
-from typing import Any
+from typing import Any, Final
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class Listener(socketserver.ThreadingMixIn):
@@ -34,6 +38,11 @@ class Listener(socketserver.ThreadingMixIn):
             self.process_request_thread(request, client_address)
         finally:
             self._connections.pop(request, None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away; log the rest, without the client's data."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            _logger.exception("connection ended by an error of ours")
 
     def disconnect(self) -> None:
         """Read no more from any client; let what is being done be finished and answered."""

@@ -18,7 +18,7 @@ from pacsless.warehouse import packets
 from pacsless.warehouse.catalog import VERSION, Result, Session, answer, database_named
 from pacsless.warehouse.dialect import SqlError, translate, unsupported
 from pacsless.warehouse.listener import Listener
-from pacsless.warehouse.packets import Disconnected, Field, Wire
+from pacsless.warehouse.packets import Field, Wire
 from pacsless.warehouse.store import Store
 
 _QUIT, _INIT_DB, _QUERY, _FIELD_LIST, _STATISTICS = 0x01, 0x02, 0x03, 0x04, 0x09
@@ -49,13 +49,6 @@ class Server(Listener, socketserver.TCPServer):
         for cursor in list(self.cursors.values()):
             cursor.interrupt()
         super().disconnect()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away; let everything else be seen."""
-        import sys
-
-        if not isinstance(sys.exception(), Disconnected | ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
 
 
 class Connection(socketserver.StreamRequestHandler):
@@ -141,6 +134,10 @@ class Connection(socketserver.StreamRequestHandler):
                     raise SqlError("unknown command", 1047, "08S01")
         except SqlError as refusal:
             wire.send(packets.error(refusal.code, refusal.state, str(refusal)))
+        except RecursionError:
+            wire.send(
+                packets.error(1105, "HY000", "errCode = 2, detailMessage = nested too deeply")
+            )
         except duckdb.InterruptException:
             wire.send(packets.error(1317, "70100", "Query execution was interrupted"))
         except duckdb.Error as error:

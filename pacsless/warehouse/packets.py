@@ -41,7 +41,7 @@ _VAR_STRING: Final = (0xFD, 65_533 * 4)
 _NUMBERS: Final = {0x01, 0x02, 0x03, 0x04, 0x05, 0x08, 0xF6}
 
 
-class Disconnected(Exception):
+class Disconnected(ConnectionError):
     """The client is gone, or speaks something else."""
 
 

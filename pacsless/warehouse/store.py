@@ -42,16 +42,18 @@ class Store:
         self._connection = duckdb.connect(str(folder / "warehouse.duckdb"), config=config)
         self._writing = threading.Lock()
         self.tables: dict[str, Table] = {table.name: table for table in TABLES}
-        create(self._connection)
-        # Queries come from outside: no files, no network, no extensions.
-        self._connection.execute("SET enable_external_access = false")
-        self._connection.execute("SET lock_configuration = true")
-        self.labels = Labels(
-            Transaction(*found)
-            for found in self._connection.execute(
+        try:
+            create(self._connection)
+            # Queries come from outside: no files, no network, no extensions.
+            self._connection.execute("SET enable_external_access = false")
+            self._connection.execute("SET lock_configuration = true")
+            committed = self._connection.execute(
                 "SELECT id, label, 'VISIBLE', finished_at FROM _internal.labels ORDER BY id"
             ).fetchall()
-        )
+        except BaseException:
+            self._connection.close()
+            raise
+        self.labels = Labels(Transaction(*one) for one in committed)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of its own for a session; close it when the session ends."""

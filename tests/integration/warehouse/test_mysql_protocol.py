@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -198,6 +199,9 @@ def test_queries_mean_what_they_mean_in_doris(
         "select @@nothere",
         "select from",
         "select (((",
+        "select date_add(, interval 1 hour)",
+        "show table",
+        "select " + "(" * 3000 + "1" + ")" * 3000,
         "select nothere from dicom_image_meta",
         "select * from nothere",
         "select * from nowhere.dicom_image_meta",
@@ -313,6 +317,21 @@ def test_sessions_have_their_own_variables_and_database(warehouse: Warehouse) ->
             other.ping()
             other.begin()
             other.rollback()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"\x00", b"\xff" * 4, b"GET / HTTP/1.1\r\n\r\n", b"\x05\x00\x00\x01hello",
+     b"\x40\x00\x00\x01" + b"\xff" * 64, b"\x24\x00\x00\x01" + b"\x00\x82\x00\x00" + b"\xff" * 32],
+)  # fmt: skip
+def test_who_does_not_speak_the_protocol_is_let_go(warehouse: Warehouse, garbage: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", warehouse.mysql_port), timeout=30) as client:
+        assert client.recv(4096)[4] == 10
+        client.sendall(garbage)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(4096)[4:5] in (b"", b"\xff")
+    with connect(warehouse):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import urllib3
 
@@ -19,6 +20,7 @@ from pacsless.errors import Unavailable
 from pacsless.stream_load import DataQuality, Loaded, OutcomeUnknown, StreamLoad
 from pacsless.warehouse import Fault, Warehouse
 from pacsless.warehouse.labels import Labels, Transaction
+from pacsless.warehouse.schema import SchemaConflict
 from pacsless.warehouse.store import Store
 from tests.eventually import eventually
 
@@ -483,4 +485,33 @@ def test_merging_names_every_column_by_name_and_not_by_place(tmp_path: Path) -> 
         assert cursor.execute("SELECT modality FROM pacsless.dicom_image_meta").fetchall() == [
             ("CT",)
         ]
+    store.close()
+
+
+def test_a_file_with_another_type_of_column_is_refused_and_let_go(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.cursor() as cursor:
+        cursor.execute("ALTER TABLE pacsless.dicom_image_meta ALTER rows TYPE VARCHAR")
+    store.close()
+    for _ in range(2):
+        with pytest.raises(SchemaConflict, match=r"dicom_image_meta\.rows is VARCHAR"):
+            Store(tmp_path)
+
+
+def test_a_port_in_use_leaves_nothing_open(tmp_path: Path, warehouse: Warehouse) -> None:
+    for _ in range(2):
+        with pytest.raises(OSError, match="in use"):
+            Warehouse(tmp_path, fe_port=0, be_port=0, mysql_port=warehouse.mysql_port)
+    with Warehouse(tmp_path, fe_port=0, be_port=0, mysql_port=0):
+        pass
+
+
+def test_queries_spill_into_the_folder_and_touch_no_other_file(tmp_path: Path) -> None:
+    store = Store(tmp_path, memory_limit="64MB")
+    with store.cursor() as cursor:
+        cursor.execute("SELECT range, hash(range) AS h FROM range(4000000) ORDER BY h")
+        assert cursor.fetchone() is not None
+        for sql in ("COPY (SELECT 1) TO 'x.csv'", "ATTACH 'x.db'", "SET threads = 64"):
+            with pytest.raises(duckdb.Error):
+                cursor.execute(sql)
     store.close()
