@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
 from pacsless.columns import (
     IMAGE,
     STATE,
@@ -18,7 +20,6 @@ from pacsless.columns import (
     duckdb_type,
     snake_case,
 )
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTRIBUTES = [(table, column) for table in TABLES for column in table.columns if column.keyword]
