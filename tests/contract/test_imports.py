@@ -22,7 +22,7 @@ DOORS = {
     "kafka": {"pacsless/bus/"},
     "boto3": {"pacsless/archive/s3.py"},
     "botocore": {"pacsless/archive/s3.py"},
-    "pg8000": {"pacsless/postgres.py"},
+    "pg8000": {"pacsless/postgres/"},
     "redis": {"pacsless/cache.py"},
     "functions_framework": {"pacsless/handler.py", "pacsless/web.py"},
     "duckdb": {"pacsless/warehouse/"},

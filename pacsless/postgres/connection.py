@@ -1,0 +1,125 @@
+"""One connection, and its errors as ours.
+
+What goes wrong never quotes a statement, a parameter or the server's words,
+which may hold patient data: the SQLSTATE (PostgreSQL manual, Appendix A) says
+enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+from pg8000.exceptions import DatabaseError, InterfaceError
+from pg8000.native import PreparedStatement
+
+from pacsless.errors import PacslessError, Unavailable, Unprocessable
+from pacsless.postgres.address import Address
+
+Row = list[Any]
+
+_PREPARED: Final = 64
+_RETRIED: Final = {"40001", "40P01"}
+# Insufficient resources, timeouts, read-only standby, wrong password or database,
+# not migrated yet, broken: all end without us.
+_DOWN: Final = re.compile(r"53...|57014|55P03|25006|28...|3D000|42P01|XX\d{3}|58...")
+_DATA: Final = re.compile(r"22...|54...")
+# Connection exceptions and shut down; and prepared statements that a migration
+# or a pooler between has taken away: a new connection prepares them anew.
+_GONE: Final = re.compile(r"08...|57P..|0A000|26000")
+
+
+class DatabaseFailed(PacslessError):
+    """PostgreSQL refused a statement we should not have sent."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class Conflict(Exception):
+    """Serialization failure or deadlock: the transaction is to be run again."""
+
+
+class Lost(Exception):
+    """The connection is gone."""
+
+
+class Connection:
+    """A connection with its prepared statements: parsed once, one round trip each."""
+
+    def __init__(self, address: Address) -> None:
+        with _translated():
+            self._wire = address.connect()
+        self._prepared: OrderedDict[str, PreparedStatement] = OrderedDict()
+        self.in_step = True
+        """Whether the last reply was read to its end; without that the next
+        statement would read what is left of it."""
+
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        self.in_step = False
+        with _translated():
+            try:
+                yield
+            except DatabaseError:
+                self.in_step = True  # an error is a whole reply
+                raise
+        self.in_step = True
+
+    def run(self, sql: str, parameters: dict[str, object]) -> list[Row]:
+        with self._step():
+            statement = self._prepared.get(sql)
+            if statement is None:
+                statement = self._prepared[sql] = self._wire.prepare(sql)
+                if len(self._prepared) > _PREPARED:
+                    self._prepared.popitem(last=False)[1].close()
+            else:
+                self._prepared.move_to_end(sql)
+            return statement.run(**parameters) or []
+
+    def script(self, sql: str) -> list[Row]:
+        """Run statements without parameters by the simple protocol."""
+        with self._step():
+            return self._wire.run(sql) or []
+
+    def close(self) -> None:
+        with contextlib.suppress(InterfaceError, OSError):
+            self._wire.close()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn pg8000's errors into ours. They quote rows, so none of them is kept as a cause."""
+    try:
+        yield
+    except DatabaseError as error:
+        told = error.args[0] if error.args else None
+        state = str(told.get("C", "")) if isinstance(told, dict) else ""
+        if state in _RETRIED:
+            raise Conflict from None
+        if _GONE.fullmatch(state):
+            raise Lost from None
+        if _DOWN.fullmatch(state):
+            raise Unavailable("postgres", f"PostgreSQL cannot answer now: {_hint(state)}") from None
+        if _DATA.fullmatch(state):
+            raise Unprocessable(
+                "postgres", f"PostgreSQL cannot store a value (SQLSTATE {state})"
+            ) from None
+        raise DatabaseFailed(
+            "postgres", f"PostgreSQL refused a statement (SQLSTATE {state})"
+        ) from None
+    except (InterfaceError, OSError):
+        raise Lost from None
+
+
+def _hint(state: str) -> str:
+    match state[:2]:
+        case "28" | "3D":
+            return f"check PACSLESS_POSTGRES (SQLSTATE {state})"
+        case "42":
+            return "a table is missing, run `pacsless migrate`"
+        case _:
+            return f"SQLSTATE {state}"

@@ -1,0 +1,78 @@
+"""The schema's migrations: SQL files, each applied once."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from pacsless.errors import Unavailable
+from pacsless.postgres.address import Address
+from pacsless.postgres.connection import Conflict, Connection, DatabaseFailed, Lost
+from pacsless.settings import Settings
+
+_MIGRATION_LOCK: Final = 0x7061_6373  # "pacs"
+
+
+def migrate(settings: Settings, folder: Path) -> list[str]:
+    """Bring the schema up to date with the ``NNNN_name.sql`` files of `folder`.
+
+    Each runs once, in a transaction of its own; processes that start together
+    wait for each other.
+
+    Returns
+    -------
+    list of str
+        The files applied now; none if the schema was up to date.
+
+    Raises
+    ------
+    DatabaseFailed
+        If an applied file was changed since, or one is refused.
+    Unavailable
+        If PostgreSQL is down.
+    """
+    address = Address.parse(settings.postgres)
+    try:
+        connection = Connection(address)
+        try:
+            return _migrate(connection, folder)
+        finally:
+            connection.close()  # ends the lock too
+    except (Lost, Conflict):
+        raise Unavailable(
+            "postgres", f"PostgreSQL at {address.host}:{address.port} does not answer"
+        ) from None
+
+
+def _migrate(connection: Connection, folder: Path) -> list[str]:
+    connection.run("SELECT pg_advisory_lock(:key)", {"key": _MIGRATION_LOCK})
+    connection.script(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, checksum text"
+        " NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    known = dict(connection.run("SELECT name, checksum FROM schema_migrations", {}))
+    applied = []
+    for path in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+        sql = path.read_text(encoding="utf-8")
+        checksum = hashlib.sha256(sql.encode()).hexdigest()
+        if path.name in known:
+            if known[path.name] != checksum:
+                raise DatabaseFailed(
+                    "migration",
+                    f"{path.name} was changed after it was applied: add a new file instead",
+                )
+            continue
+        connection.script("BEGIN")
+        try:
+            connection.script(sql)
+            connection.run(
+                "INSERT INTO schema_migrations (name, checksum) VALUES (:name, :checksum)",
+                {"name": path.name, "checksum": checksum},
+            )
+        except BaseException:
+            connection.script("ROLLBACK")
+            raise
+        connection.script("COMMIT")
+        applied.append(path.name)
+    return applied
