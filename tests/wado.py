@@ -11,7 +11,7 @@ from typing import Any
 from werkzeug.test import Client, TestResponse
 
 from functions.build_metadata.build import store as store_document
-from pacsless.archive.files import FileArchive
+from pacsless.archive import Archive
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.identity import InstanceIdentity
@@ -29,7 +29,7 @@ SETTINGS = Settings(redis="")
 class Pacs:
     """The function, its archive, and a client of each."""
 
-    def __init__(self, archive: FileArchive, client: Client) -> None:
+    def __init__(self, archive: Archive, client: Client) -> None:
         self.archive, self.client = archive, client
 
     def store(self, content: bytes, tenant: str = "default") -> InstanceIdentity:
