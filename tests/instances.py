@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -119,3 +120,16 @@ def store(
         str(dataset.SOPInstanceUID),
     )
     return store_bytes(archive, identity, encode(dataset, transfer_syntax), transfer_syntax)
+
+
+def write_series(folder: Path, count: int) -> tuple[str, list[Path]]:
+    """Write a CT series of `count` slices; return its Study Instance UID and the files."""
+    study, series = generate_uid(), generate_uid()
+    paths = []
+    for number in range(1, count + 1):
+        slice_ = make_dataset(
+            pixels=bytes(8), StudyInstanceUID=study, SeriesInstanceUID=series, InstanceNumber=number
+        )
+        paths.append(folder / f"{number:04}.dcm")
+        paths[-1].write_bytes(encode(slice_))
+    return study, paths

@@ -109,7 +109,8 @@ class FileArchive:
 
     def list(self, prefix: str) -> Iterator[Stat]:
         """Files below a folder."""
-        stack = [self._path(prefix.rstrip("/")) if prefix else self.root]
+        start = len(str(self.root)) + 1
+        stack = [str(self._path(prefix.rstrip("/")) if prefix else self.root)]
         while stack:
             try:
                 entries = os.scandir(stack.pop())
@@ -120,11 +121,10 @@ class FileArchive:
                     if entry.name.startswith("."):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        stack.append(Path(entry.path))
+                        stack.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
                         found = entry.stat(follow_symlinks=False)
-                        key = os.path.relpath(entry.path, self.root)
-                        yield Stat(key, found.st_size, found.st_mtime)
+                        yield Stat(entry.path[start:], found.st_size, found.st_mtime)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Names of the folders directly below a folder."""
