@@ -20,7 +20,7 @@ _DEFAULT: Final = Options()
 @click.option("--host", default=_DEFAULT.host, show_default=True, help="Receiver's address.")
 @click.option(
     "--port", default=_DEFAULT.port, show_default=True, type=click.IntRange(1, 65535),
-    envvar="PACSLESS_PORT_GATEWAY", help="Receiver's DICOM port.",
+    help="Receiver's DICOM port.",
 )  # fmt: skip
 @click.option("--called", "called_ae_title", default=_DEFAULT.called_ae_title, show_default=True,
               help="Receiver's AE title.")  # fmt: skip
