@@ -30,7 +30,10 @@ def test_a_number_must_be_one() -> None:
 
 def test_passwords_do_not_show() -> None:
     shown = repr(
-        Settings(postgres="postgresql://u:hidden1@h/d", redis="redis://:hidden2@h/0",
-                 doris_password="hidden3")  # fmt: skip
+        Settings(
+            postgres="postgresql://u:hidden1@h/d",
+            redis="redis://:hidden2@h/0",
+            doris_password="hidden3",
+        )  # fmt: skip
     )
     assert "hidden" not in shown
