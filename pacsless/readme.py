@@ -18,7 +18,10 @@ END: Final = "<!-- /functions -->"
 
 def table(functions: Iterable[FunctionSpec]) -> str:
     """Return the functions as a Markdown table."""
-    rows = ["| function | triggered by | reads | writes | emits to |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| function | triggered by | reads | writes | emits to |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for one in functions:
         trigger = ", ".join(f"`{topic}`" for topic in one.topics) or "HTTP, behind nginx"
         emits = ", ".join(f"`{topic}`" for topic in one.emitted_topics) or "–"

@@ -87,7 +87,7 @@ class Settings(FromEnviron):
     doris_password: str = field(default="", repr=False)
     """Doris password."""
     doris_redirect_hosts: tuple[str, ...] = ("127.0.0.1:8040",)
-    """Back ends the front end may redirect to: ``host:port``, or ``.suffix:port`` for a DNS suffix."""
+    """Back ends the front end may redirect to: ``host:port``, or ``.suffix:port`` for a suffix."""
     dicomweb_root: str = "/dicom-web"
     """Where clients find DICOMweb of the default tenant; BulkDataURIs start with it."""
     tenant: str = "default"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
-from pacsless.functions import load_functions
 
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item, decode_http, to_record
 from pacsless.errors import BadRequest, PacslessError, Unprocessable
 from pacsless.events import EVENTS, TOPICS, Event, data_name, dead_letter_topic
+from pacsless.functions import load_functions
 from tests.events import EXAMPLES
 
 ROOT = Path(__file__).parents[2]

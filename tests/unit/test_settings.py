@@ -34,6 +34,6 @@ def test_passwords_do_not_show() -> None:
             postgres="postgresql://u:hidden1@h/d",
             redis="redis://:hidden2@h/0",
             doris_password="hidden3",
-        )  # fmt: skip
+        )
     )
     assert "hidden" not in shown
