@@ -54,7 +54,7 @@ docs: setup ## Renew the tables made from code
 lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
 	@$(LOCK) pyproject.toml --extra stack --extra dev -o requirements/dev.txt
 	@for project in functions/*/pyproject.toml scp-gateway/pyproject.toml; do \
-	    $(LOCK) $$project -o requirements/$$(basename $$(dirname $$project)).txt || exit 1; \
+	    $(LOCK) $$project -c requirements/dev.txt -o requirements/$$(basename $$(dirname $$project)).txt || exit 1; \
 	done
 
 clean: down ## Stop the stack; remove its data and everything built or downloaded

@@ -110,9 +110,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    print(
-        f"{'object':>8} {'assoc.':>6} {'nodelay':>7} {'Pacsless/s':>11} {'storescp/s':>11} {'ratio':>6}"
-    )
+    print("  object assoc. nodelay  Pacsless/s  storescp/s  ratio")
     for row in rows:
         print(
             f"{row['object']:>8} {row['associations']:>6} {row['sender_nodelay']!s:>7} "
