@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pacsless.bus.connect import broker_errors, client_options
+from pacsless.errors import Unavailable
 from pacsless.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,10 +112,15 @@ class Consumer:
             them, which reaches the broker before they go.
         on_lost
             Told which partitions are gone already; nothing can be committed.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``; also while one of the topics does not exist.
         """
         from kafka import ConsumerRebalanceListener
 
-        consumer = self._client
+        consumer, wanted = self._client, sorted(topics)
 
         class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
@@ -128,7 +134,13 @@ class Consumer:
             def on_partitions_lost(self, lost: Iterable[Any]) -> None:
                 on_lost(_ours(lost))
 
-        self._client.subscribe(sorted(topics), listener=Listener())
+        with broker_errors("cannot subscribe"):
+            consumer.subscribe(wanted, listener=Listener())
+            # A leader that knows no partitions yet would assign none, and again
+            # once it does: let it know them before it joins.
+            missing = set(wanted) - set(consumer.topics())
+        if missing:
+            raise Unavailable("broker", f"cannot subscribe: no topic {', '.join(sorted(missing))}")
 
     def poll(self, timeout: float) -> list[Message]:
         """Read messages and keep the group's membership alive.
@@ -145,6 +157,7 @@ class Consumer:
         """
         with broker_errors("cannot read"):
             found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=_WHOLE_FETCH)
+            self._rejoin_if_forgotten()
         return [
             Message(
                 Partition(one.topic, one.partition),
@@ -157,6 +170,14 @@ class Consumer:
             for records in found.values()
             for one in records
         ]
+
+    def _rejoin_if_forgotten(self) -> None:
+        # After a change of metadata kafka-python 3.0.12 forgets that it is joining
+        # when a poll ends before the join does: it would wait, with no partitions
+        # and every commit refused, for as long as it lives.
+        coordinator = self._client._coordinator
+        if coordinator is not None and coordinator.rejoining and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Read nothing from these for now; they stay ours."""

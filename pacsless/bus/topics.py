@@ -127,13 +127,21 @@ def function_lag(
 
 
 def _committed(client: Any, group: str) -> dict[tuple[str, int], int]:
-    from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+    from kafka.errors import (
+        CoordinatorLoadInProgressError,
+        CoordinatorNotAvailableError,
+        NotCoordinatorError,
+    )
 
     deadline = time.monotonic() + _COORDINATOR_SECONDS
     while True:
         try:
             found = client.list_group_offsets([group]).get(group, {})
-        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+        except (
+            CoordinatorNotAvailableError,
+            CoordinatorLoadInProgressError,
+            NotCoordinatorError,
+        ):
             # A fresh broker makes the offsets' topic when it is first asked.
             if time.monotonic() > deadline:
                 raise

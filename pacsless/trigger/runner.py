@@ -82,9 +82,7 @@ class Runner:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then finish what is in flight and leave the group."""
-        self._consumer.subscribe(
-            self._spec.topics, self._on_assigned, self._on_revoked, self._on_lost
-        )
+        self._join(stop)
         wait = 0.0
         while not stop.is_set():
             try:
@@ -95,8 +93,22 @@ class Runner:
             except Unavailable as error:
                 _logger.warning("kafka does not answer", extra={"fields": {"text": str(error)}})
                 stop.wait(0.5)
+                # A commit is refused while the group rebalances, and it is in a
+                # poll that waits that this client takes its part in that.
+                wait = _IDLE_SECONDS
             self._report()
         self._stop()
+
+    def _join(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._consumer.subscribe(
+                    self._spec.topics, self._on_assigned, self._on_revoked, self._on_lost
+                )
+                return
+            except Unavailable as error:
+                _logger.warning("cannot join yet", extra={"fields": {"text": str(error)}})
+                stop.wait(0.5)
 
     def _read(self, wait: float) -> None:
         self._early += self._consumer.poll(wait)
