@@ -24,9 +24,13 @@ def dicomweb_root(settings: Settings, tenant_id: str) -> str:
     >>> from pacsless.settings import Settings
     >>> dicomweb_root(Settings(), "default"), dicomweb_root(Settings(), "north")
     ('/dicom-web', '/tenants/north/dicom-web')
+    >>> dicomweb_root(Settings(dicomweb_root="https://pacs.example/dicom-web/"), "north")
+    'https://pacs.example/tenants/north/dicom-web'
     """
     root = settings.dicomweb_root.rstrip("/")
-    return root if tenant_id == settings.tenant else f"/tenants/{tenant_id}/dicom-web"
+    if tenant_id == settings.tenant:
+        return root
+    return f"{root.removesuffix('/dicom-web')}/tenants/{tenant_id}/dicom-web"
 
 
 def instance_url(root: str, identity: InstanceIdentity) -> str:
