@@ -10,6 +10,7 @@ record or an HTTP request is `pacsless.codec`'s business.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Final, Self
@@ -35,7 +36,7 @@ def data_name(field: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(ABC):
     """What every event has.
 
     Subclasses state `TYPE` (the CloudEvents ``type``) and `TOPIC` (the Kafka
@@ -57,14 +58,14 @@ class Event:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     @property
+    @abstractmethod
     def subject(self) -> str:
         """CloudEvents ``subject``: the DICOMweb path the fact is about."""
-        raise NotImplementedError(type(self).__name__)  # pragma: no cover
 
     @property
+    @abstractmethod
     def partition_key(self) -> str:
         """CloudEvents ``partitionkey`` and Kafka key."""
-        raise NotImplementedError(type(self).__name__)  # pragma: no cover
 
     def data(self) -> Json:
         """Return the event's JSON data."""
