@@ -72,7 +72,7 @@ class Outbox:
         self._deferred: dict[int, EntryLine] = {}
         """Intents in flight the cursor has passed."""
         self._ready: deque[EntryLine] = deque()
-        """What was deferred and may be published now."""
+        """What the cursor has passed and may be published now."""
         self._taken: dict[int, EntryLine] = {}
         """What the relay has; bounded by its window."""
         self._settled: set[int] = set()
@@ -256,10 +256,15 @@ class Outbox:
         """Read on from the cursor until `limit` entries may be published."""
         lines = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
         end = self._journal.end
-        while len(lines) < limit and self._cursor < end:
-            if not self._read_segment(end, limit, lines):
-                following = Position(self._cursor.segment + 1, 0)
-                self._cursor = min(following, end)
+        try:
+            while len(lines) < limit and self._cursor < end:
+                if not self._read_segment(end, limit, lines):
+                    following = Position(self._cursor.segment + 1, 0)
+                    self._cursor = min(following, end)
+        except OSError:
+            # The cursor has passed them, and nobody else would hand them out.
+            self._ready.extendleft(reversed(lines))
+            raise
         self._remove_settled()
         return lines
 
@@ -273,8 +278,8 @@ class Outbox:
                 for at, body in read_lines(file, stop):
                     if body[:1] in entries.ENTRIES:
                         self._pass(EntryLine.read(number, body), lines)
+                    self._cursor = Position(number, at + len(body) + FRAME_BYTES)
                     if len(lines) == limit:
-                        self._cursor = Position(number, at + len(body) + FRAME_BYTES)
                         return True
         except FileNotFoundError:
             _log.error("a segment of the journal is gone", extra={"fields": {"segment": number}})

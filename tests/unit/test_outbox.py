@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pacsless.archive import Sealed
 from pacsless.codec import Record
 from pacsless.outbox import Intent, JournalUnavailable, Outbox, OutboxOwned, outbox_depth
+from pacsless.outbox.journal import segment_path
 
 SEALED = Sealed("f" * 32, 1000, "ab" * 32)
 
@@ -267,6 +268,31 @@ def test_the_backlog_stays_on_the_disk(outbox: Outbox, spool: Path) -> None:
     assert sum(one.stat().st_size for one in journal_files(spool)) > 6_000_000
     assert grown < 200_000
     assert outbox.depth.entries == 3001
+
+
+def test_a_journal_that_cannot_be_read_for_a_moment_loses_no_entry(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.mkdir()
+    outbox = Outbox(spool, segment_bytes=1)
+    late = promise(outbox, 0)
+    assert outbox.take(1, 0) == []  # the cursor passes it
+    keep(outbox, 1)
+    keep(outbox, 2)
+    outbox.kept(late)
+    tried: list[Path] = []
+
+    def refuse(folder: Path, number: int) -> Path:
+        path = segment_path(folder, number)
+        tried.append(path)
+        return path if len(tried) != 3 else folder  # as if out of file descriptors
+
+    monkeypatch.setattr("pacsless.outbox.box.segment_path", refuse)
+    with pytest.raises(OSError):
+        outbox.take(10, 0)
+    assert sorted(one.value for one in publish(outbox)) == [record(n).value for n in range(3)]
+    assert outbox.depth.entries == 0
+    outbox.close()
 
 
 def test_a_second_owner_is_told_who_the_first_is(outbox: Outbox, spool: Path) -> None:
