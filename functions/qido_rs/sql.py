@@ -187,10 +187,9 @@ def _answer(query: Query, statement: Statement) -> str:
     ):
         if tag in _study_computed(query):
             computed[tag] = _value(vr, column)
-    if MODALITIES_IN_STUDY in _study_computed(query):
-        computed[MODALITIES_IN_STUDY] = (
-            "jsonb_strip_nulls(jsonb_build_object('vr', 'CS', 'Value', modalities))"
-        )
+    # Left out rather than empty when no series states a modality: the study list
+    # of OHIF 3.13 fails as a whole on one study with an element without a Value.
+    empty.pop(MODALITIES_IN_STUDY, None)
     if _series_counted(query):
         computed[SERIES_INSTANCES] = _value("IS", "series_instances")
     without_values = json.dumps({tag: {"vr": vr} for tag, vr in empty.items()})
@@ -214,6 +213,11 @@ def _answer(query: Query, statement: Statement) -> str:
     computed["00081190"] = _value("UR", f":base || {path}")
     built = ", ".join(f"'{tag}', {text}" for tag, text in sorted(computed.items()))
     parts.append(f"jsonb_build_object({built})")
+    if MODALITIES_IN_STUDY in _study_computed(query):
+        parts.append(
+            f"CASE WHEN modalities IS NULL THEN CAST('{{}}' AS jsonb) ELSE jsonb_build_object("
+            f"'{MODALITIES_IN_STUDY}', jsonb_build_object('vr', 'CS', 'Value', modalities)) END"
+        )
     return f"{columns}CAST({' || '.join(parts)} AS text)"
 
 

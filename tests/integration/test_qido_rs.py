@@ -437,6 +437,13 @@ def test_study_list_of_ohif(site: Site) -> None:
     assert value(study, "00081030") == "Chest"
 
 
+def test_a_study_without_a_modality_does_not_break_the_study_list_of_ohif(site: Site) -> None:
+    """OHIF 3.13 reads ``.Value.length`` of ModalitiesInStudy whenever the element is there."""
+    site.add(make_dataset(StudyInstanceUID="1.9", Modality=""), tenant="nomodality")
+    (study,) = site.found("/dicom-web/studies", tenant="nomodality")
+    assert "00080061" not in study
+
+
 def test_dicomweb_client_searches(site: Site) -> None:
     def app(environ: dict[str, Any], respond: Any) -> Any:
         environ["HTTP_X_PACSLESS_TENANT"] = site.tenant
