@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -50,14 +50,17 @@ class FileArchive:
     def keep(self, sealed: Sealed, key: str) -> None:
         """Link the file under its key: link(2) never replaces, so a race has one winner."""
         source, target = self._incoming / sealed.name, self._path(key)
-        try:
-            self._make_folder(target.parent)
+
+        def link() -> None:
             try:
                 os.link(source, target)
             finally:
                 # Also when the key is taken: the winner may not be this far yet,
                 # and the loser is about to call its file durable.
                 _fsync_folder(target.parent)
+
+        try:
+            self._into(target.parent, link)
             source.unlink()
         except FileExistsError:
             raise AlreadyKept("already-kept", "the key is taken") from None
@@ -96,12 +99,11 @@ class FileArchive:
         target = self._path(key)
         temporary = self._incoming / uuid.uuid4().hex
         try:
-            self._make_folder(target.parent)
             with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
+            self._into(target.parent, lambda: os.replace(temporary, target))
             _fsync_folder(target.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -150,6 +152,16 @@ class FileArchive:
     def local_path(self, key: str) -> Path:
         """Path nginx can serve the file from."""
         return self._path(key)
+
+    def _into(self, folder: Path, put: Callable[[], None]) -> None:
+        """Put a file into a folder, and once more if somebody had removed the folder."""
+        self._make_folder(folder)
+        try:
+            put()
+        except FileNotFoundError:
+            self._durable_folders = {self.root}
+            self._make_folder(folder)
+            put()
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and its parents, each durable in its parent.

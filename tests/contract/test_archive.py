@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,18 @@ def test_a_file_archive_refuses_keys_that_leave_it(tmp_path: Path) -> None:
     for key in ("../secret", "/etc/passwd", "a/../../secret", ".incoming/x", "a\0b"):
         with pytest.raises(NotFound):
             archive.open(key)
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    archive = open_archive(Settings(archive=f"file://{tmp_path}"))
+    archive.keep(seal(archive, b"first"), KEY)
+    archive.replace("metadata/default/1.2.json", b"[]")
+    for tree in ("default", "metadata"):
+        shutil.rmtree(tmp_path / tree)
+    archive.keep(seal(archive, b"again"), KEY)
+    archive.replace("metadata/default/1.2.json", b"[1]")
+    assert read(archive, KEY) == b"again"
+    assert read(archive, "metadata/default/1.2.json") == b"[1]"
 
 
 def test_large_objects_go_up_in_parts(
