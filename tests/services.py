@@ -80,6 +80,17 @@ class KafkaBroker:
             client.close()
         create_topics(self.settings, 4)
 
+    def configure(self, topic: str, values: dict[str, str]) -> None:
+        """Change settings of a topic."""
+        from kafka import KafkaAdminClient
+        from kafka.admin import ConfigResource, ConfigResourceType
+
+        client = KafkaAdminClient(bootstrap_servers=list(self.servers))
+        try:
+            client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, values)])
+        finally:
+            client.close()
+
 
 class PostgresServer:
     """One real PostgreSQL."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pacsless.errors import Unavailable, Unprocessable
+from pacsless.errors import Unavailable
 from pacsless.settings import Settings
 
 MAX_MESSAGE_BYTES: Final = 8 << 20
@@ -37,18 +37,19 @@ def broker_errors(doing: str) -> Iterator[None]:
 
     Raises
     ------
-    Unprocessable
-        ``event-too-large``, if no retry can get the record through.
     Unavailable
-        ``broker``, for everything else.
+        ``broker``.
     """
     from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
     try:
         yield
     except (MessageSizeTooLargeError, RecordListTooLargeError):
-        raise Unprocessable(
-            "event-too-large", f"{doing}: the record is larger than {MAX_MESSAGE_BYTES} bytes"
+        # Said of whatever was on its way beside the record, too.
+        raise Unavailable(
+            "broker",
+            f"{doing}: a topic takes smaller records than ours may be: "
+            f"set its max.message.bytes to {MAX_MESSAGE_BYTES}",
         ) from None
     except (KafkaError, OSError) as error:
         # Kafka's messages may quote a record; its class says enough.

@@ -97,6 +97,31 @@ def test_a_large_event_arrives_and_one_too_large_is_unprocessable(
     assert caught.value.code == "event-too-large"
 
 
+def test_what_the_broker_refuses_costs_no_later_event(
+    empty_kafka: KafkaBroker, producer: Producer
+) -> None:
+    indexed = EXAMPLES[InstanceIndexed.TYPE]
+    assert isinstance(indexed, InstanceIndexed)
+    # As where an administrator has made the topic, with Kafka's own limit.
+    empty_kafka.configure(indexed.TOPIC, {"max.message.bytes": str(1 << 20)})
+    text = random.Random(1).randbytes(2 << 20).hex()
+    large = replace(indexed, dicom_json={"00081030": {"vr": "LO", "Value": [text]}})
+
+    def refused() -> bool:
+        try:
+            producer.publish([large], "/test")
+        except Unavailable as error:
+            return "max.message.bytes" in error.message
+        return False
+
+    for _ in range(2):
+        eventually(refused)
+        producer.publish([STORED], "/test")
+    member = Member(empty_kafka, "pacsless-reader", STORED.TOPIC)
+    eventually(lambda: len(member.poll()) == 2)
+    member.consumer.close()
+
+
 def test_lag_counts_what_is_not_committed(empty_kafka: KafkaBroker, producer: Producer) -> None:
     subscriptions = {"extract_tags": ["storage_queue"]}
     assert bus.function_lag(empty_kafka.settings, subscriptions) == {
