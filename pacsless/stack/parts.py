@@ -144,6 +144,7 @@ def services(settings: StackSettings) -> list[Part]:
             "nginx",
             Stage.DOOR,
             (
+                sys.executable, "-m", "pacsless.stack.processes",
                 executable("nginx", "nginx"),
                 "-e", "stderr",
                 "-p", str(settings.run / "nginx"),
