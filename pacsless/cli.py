@@ -74,7 +74,11 @@ def up() -> None:
     settings = _stack()
     click.echo(f"Starting Pacsless in {settings.home}")
     began = time.monotonic()
-    lifecycle.up(settings, lambda name, at: click.echo(f"  {name:<24}ready {at:6.1f} s"))
+    try:
+        lifecycle.up(settings, lambda name, at: click.echo(f"  {name:<24}ready {at:6.1f} s"))
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted. What has started stays: make up goes on, make down stops it.")
+        raise SystemExit(130) from None
     click.echo(f"\nReady in {time.monotonic() - began:.1f} s.\n")
     for name, address in addresses(settings).items():
         click.echo(f"  {name:<12}{address}")
@@ -125,9 +129,10 @@ def _print_status(found: Status) -> None:
     if found.dead_letters is not None:
         told = ", ".join(f"{topic} {count}" for topic, count in found.dead_letters.items())
         click.echo(f"dead letters            {told or 'none'}")
-    click.echo("")
-    for name, address in found.addresses.items():
-        click.echo(f"{name:<24}{address}")
+    if found.parts:
+        click.echo("")
+        for name, address in found.addresses.items():
+            click.echo(f"{name:<24}{address}")
     for problem in found.problems:
         click.echo(f"pacsless: {problem}", err=True)
 
