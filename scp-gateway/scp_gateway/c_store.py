@@ -19,7 +19,7 @@ from pacsless.dicom.part10 import file_meta
 from pacsless.dicom.scan import Identifiers, ScanError, scan
 from pacsless.events import Event, InstanceReceived, InstanceStored
 from pacsless.identity import InstanceIdentity, valid_uid
-from pacsless.outbox import JournalUnavailable, Outbox
+from pacsless.outbox import Intent, JournalUnavailable, Outbox
 from scp_gateway.answers import Answer, Refused, Request, Sender, Status, refusal, uid_or_nothing
 from scp_gateway.same import compare
 
@@ -176,13 +176,11 @@ class Reception:
 
     def _keep(self, sealed: Sealed, identity: InstanceIdentity) -> Answer:
         archive, outbox = self._service.archive, self._service.outbox
-        stored = self._stored(identity, sealed.size, sealed.sha256)
-        record = to_record(stored, SOURCE, self._received_at)
-        intent = outbox.intend(sealed, identity.key, [record])
+        intent = self._promise(sealed, identity)
         try:
             archive.keep(sealed, identity.key)
         except AlreadyKept:
-            outbox.cancel(intent)
+            pass
         except BaseException:
             outbox.cancel(intent)
             raise
@@ -190,10 +188,19 @@ class Reception:
             outbox.kept(intent)
             return Answer(Status.SUCCESS, "stored")
         # The key was taken, perhaps a moment ago: nothing was replaced.
-        kept = compare(archive, identity.key, sealed, len(self._meta))
-        if kept is not None:
+        try:
+            kept = compare(archive, identity.key, sealed, len(self._meta))
+        except BaseException:
+            outbox.cancel(intent)
+            raise
+        if kept is not None and kept.sha256 == sealed.sha256:
             self._discard(sealed)
-            self._note(self._stored(identity, kept.size, kept.sha256))
+            outbox.kept(intent)
+            return Answer(Status.SUCCESS, "duplicate")
+        outbox.cancel(intent)
+        if kept is not None:
+            outbox.kept(self._promise(kept, identity))
+            self._discard(sealed)
             return Answer(Status.SUCCESS, "duplicate")
         self._quarantine(sealed, identity)
         return Answer(
@@ -202,6 +209,16 @@ class Reception:
             "conflict",
             "the SOP Instance is stored with other content",
         )
+
+    def _promise(self, sealed: Sealed, identity: InstanceIdentity) -> Intent:
+        """Promise to tell of the instance.
+
+        Also of one that is there already: its first promise may have been taken
+        back, when a store kept it and its answer was lost.
+        """
+        stored = self._stored(identity, sealed.size, sealed.sha256)
+        record = to_record(stored, SOURCE, self._received_at)
+        return self._service.outbox.intend(sealed, identity.key, [record])
 
     def _quarantine(self, sealed: Sealed, identity: InstanceIdentity) -> None:
         key = f"quarantine/{identity.key.removesuffix('.dcm')}.{sealed.sha256}.dcm"
@@ -260,5 +277,5 @@ class Reception:
         try:
             self._service.outbox.note([to_record(event, SOURCE)])
         except JournalUnavailable:
-            # The answer stands: this event only repeats or reports.
+            # The answer stands: this event only reports it.
             _log.warning("an event was not noted", extra={"fields": {"type": event.TYPE}})

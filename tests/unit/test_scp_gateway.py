@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from scp_gateway.settings import GatewaySettings
 
 from pacsless.archive import Archive, Sealed
 from pacsless.archive.files import FileArchive
+from pacsless.dicom.part10 import IMPLEMENTATION_VERSION_NAME, file_meta
 from pacsless.dicom.transfer_syntaxes import STORABLE
 from pacsless.errors import InvalidIdentity
+from pacsless.identity import InstanceIdentity
 from pacsless.outbox import Outbox
 from pacsless.settings import InvalidSetting
 from tests.instances import encode, make_dataset
@@ -110,6 +113,38 @@ def test_a_bug_is_never_a_success(
     assert reception.finish().status == Status.SUCCESS
     assert [one.outcome for one in answers] == ["refused", "stored"]
     assert "Doe" not in repr(answers)
+
+
+@pytest.mark.parametrize("written_by", ["us", "another version"])
+def test_a_duplicate_is_promised_as_durably_as_the_first(
+    archive: FileArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written_by: str
+) -> None:
+    """The first may have got its key and lost its promise: a PUT whose answer was lost."""
+    ds = make_dataset()
+    content = encode(ds)
+    data_set = content[content.index(b"\x08\x00\x05\x00") :]
+    meta = file_meta(CT, str(ds.SOPInstanceUID), EXPLICIT)
+    if written_by == "another version":
+        meta = meta.replace(IMPLEMENTATION_VERSION_NAME.encode(), b"X" * 12)
+    uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    archive.keep(seal(archive, meta + data_set), InstanceIdentity("default", *uids).key)
+    outbox = Outbox(tmp_path)
+    # What is only noted a power cut may take back.
+    monkeypatch.setattr(outbox, "note", lambda _: None)
+    service = StorageService(archive, outbox, lambda *_: None)
+    reception = service.begin(
+        Request(1, CT, CT, str(ds.SOPInstanceUID), EXPLICIT), Sender("default", "A", "B", "::1")
+    )
+    reception.write(data_set)
+    answer = reception.finish()
+    assert (answer.status, answer.outcome) == (Status.SUCCESS, "duplicate")
+    (entry,) = outbox.take(10, 0)
+    (record,) = entry.records
+    assert json.loads(record.value)["Sha256"] == hashlib.sha256(meta + data_set).hexdigest()
+    assert not list((archive.root / ".incoming").iterdir())
+    outbox.done([entry.id])
+    assert outbox.depth.entries == 0
+    outbox.close()
 
 
 def test_an_archive_that_fails_is_out_of_resources(tmp_path: Path, outbox: Outbox) -> None:
