@@ -121,9 +121,10 @@ def batch_item(
         OFFSET_ATTRIBUTE: str(offset),
     }
     try:
-        json.loads(value)
+        # Decoded here, as json would take UTF-16 as well, and spoil the batch.
+        json.loads(value.decode())
     except (ValueError, RecursionError):
-        raise Unprocessable("not-json", "the record's value is not JSON") from None
+        raise Unprocessable("not-json", "the record's value is not JSON in UTF-8") from None
     head = json.dumps(attributes, separators=(",", ":"))[:-1].encode()
     return head + b',"data":' + value + b"}"
 
@@ -152,13 +153,14 @@ def decode_http(headers: Mapping[str, str], body: bytes) -> list[Delivered[Event
             found = [_checked(from_dict(item)) for item in items]
         else:
             found = [_checked(from_http(dict(headers), body))]
+        places = [_place(one) for one in found]
     except (GenericException, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         # The library's messages quote the request, which may hold patient data.
         raise BadRequest(
             "not-a-cloudevent",
             "send a CloudEvent 1.0 in binary or structured mode, or a JSON batch of them",
         ) from None
-    return [_delivered(one) for one in found]
+    return [_delivered(one, place) for one, place in zip(found, places, strict=True)]
 
 
 def _checked(event: CloudEvent) -> CloudEvent:
@@ -167,7 +169,14 @@ def _checked(event: CloudEvent) -> CloudEvent:
     return event
 
 
-def _delivered(cloud_event: CloudEvent) -> Delivered[Event]:
+def _place(event: CloudEvent) -> tuple[str, int, int]:
+    topic = str(event.get(TOPIC_ATTRIBUTE) or "")
+    numbers = (event.get(PARTITION_ATTRIBUTE), event.get(OFFSET_ATTRIBUTE))
+    partition, offset = (-1 if one is None else int(one) for one in numbers)
+    return topic, partition, offset
+
+
+def _delivered(cloud_event: CloudEvent, place: tuple[str, int, int]) -> Delivered[Event]:
     kind = EVENTS.get(str(cloud_event["type"]))
     if kind is None:
         raise Unprocessable("unknown-type", "no event of this type and version is known")
@@ -182,7 +191,5 @@ def _delivered(cloud_event: CloudEvent) -> Delivered[Event]:
         kind.from_data(data),
         str(attributes["id"]),
         str(attributes.get("time", "")),
-        str(attributes.get(TOPIC_ATTRIBUTE, "")),
-        int(attributes.get(PARTITION_ATTRIBUTE, -1)),
-        int(attributes.get(OFFSET_ATTRIBUTE, -1)),
+        *place,
     )

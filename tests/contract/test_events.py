@@ -143,11 +143,29 @@ def test_an_unknown_type_or_version_is_unprocessable() -> None:
         )
 
 
-@pytest.mark.parametrize("value", [b"\xff\xfe", b"{", b"NaN oops", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xff\xfe",
+        b"{",
+        b"NaN oops",
+        b"[" * 100_000,
+        '{"n":1}'.encode("utf-16"),
+        '{"n":1}'.encode("utf-32-le"),
+        '{"n":1}'.encode("utf-8-sig"),
+    ],
+)
 def test_a_record_that_is_not_json_never_enters_a_batch(value: bytes) -> None:
     record = to_record(EXAMPLES["org.pacsless.instance.stored.v1"], "/tests")
     with pytest.raises(Unprocessable):
         batch_item(record.headers, value, "t", 0, 0)
+
+
+def test_a_place_in_kafka_that_is_none_is_a_bad_request() -> None:
+    record = to_record(EXAMPLES["org.pacsless.instance.stored.v1"], "/tests")
+    item = batch_item(record.headers, record.value, "t", 0, 7).replace(b'"7"', b'"x"')
+    with pytest.raises(BadRequest):
+        decode_http({"content-type": BATCH_CONTENT_TYPE}, batch([item]))
 
 
 def test_a_record_without_cloudevents_headers_never_enters_a_batch() -> None:
