@@ -23,8 +23,9 @@ from pacsless.errors import NotFound
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_PART: Final = 64 << 20
-"""Bytes of one part of a multipart upload; objects up to this go in one PUT."""
+_PART: Final = 16 << 20
+"""Bytes of one part of a multipart upload, which is held in memory; objects up to
+this go in one PUT. S3 takes 10,000 parts."""
 _READ_AHEAD: Final = 256 << 10
 """Bytes of one ranged GET of a reader: a header and the start of the pixel data."""
 
@@ -72,13 +73,14 @@ class S3Archive:
         path = self._incoming / sealed.name
         try:
             if sealed.size <= _PART:
-                self._s3.put_object(
-                    Bucket=self._bucket,
-                    Key=self._name(key),
-                    Body=path.read_bytes(),
-                    IfNoneMatch="*",
-                    ChecksumAlgorithm="SHA256",
-                )
+                with open(path, "rb") as file:
+                    self._s3.put_object(
+                        Bucket=self._bucket,
+                        Key=self._name(key),
+                        Body=file,
+                        IfNoneMatch="*",
+                        ChecksumAlgorithm="SHA256",
+                    )
             else:
                 self._upload_parts(path, self._name(key))
         except ClientError as error:

@@ -14,6 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pacsless.archive import AlreadyKept, Archive, ArchiveUnavailable, Sealed, open_archive
+from pacsless.archive.s3 import S3Archive
 from pacsless.errors import NotFound
 from pacsless.settings import InvalidSetting, Settings
 
@@ -197,6 +198,18 @@ def test_large_objects_go_up_in_parts(
     loser = seal(archive, bytes(6 << 20))
     with pytest.raises(AlreadyKept):
         archive.keep(loser, KEY)
+
+
+def test_an_object_is_uploaded_from_the_disk(
+    moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many senders as there are associations may do it at a time."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    archive = S3Archive("bucket", "", tmp_path, moto_endpoint)
+    bodies: list[object] = []
+    monkeypatch.setattr(archive._s3, "put_object", lambda **how: bodies.append(how["Body"]))
+    archive.keep(seal(archive, b"pixels"), KEY)
+    assert [type(one) for one in bodies] == [io.BufferedReader]
 
 
 def test_a_store_that_does_not_answer_is_unavailable_and_names_no_key(
