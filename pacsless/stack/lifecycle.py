@@ -32,8 +32,14 @@ _TAIL: Final = 15
 
 @contextlib.contextmanager
 def _alone(settings: StackSettings) -> Iterator[None]:
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (settings.home / "lock").open("w") as lock:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (settings.home / "lock").open("w")
+    except OSError as error:
+        raise StackError(
+            "home", f"PACSLESS_HOME, {settings.home}, cannot be written: {error.strerror}"
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
