@@ -120,7 +120,9 @@ remember() {
 }
 
 install_python() {
-    local stamp=.venv/.requirements
+    local stamp=.venv/.requirements place=.venv/.place
+    # The scripts in it name its folder: after a move of the clone it is made anew.
+    [ ! -f $place ] || [ "$(cat $place)" = "$PWD" ] || rm -rf .venv
     if [ ! -x $python ]; then
         say "making .venv"
         "$(find_python)" -m venv .venv
@@ -129,6 +131,7 @@ install_python() {
     say "installing the locked Python packages"
     $python -m pip install -q --disable-pip-version-check --no-input --require-hashes \
         -r requirements/dev.txt
+    pwd >$place
     remember $stamp requirements/dev.txt
 }
 
