@@ -126,6 +126,8 @@ class Lane:
         self._not_before = 0.0
         self._downs = 0
         self._next: dict[Partition, int] = {}
+        self._read: dict[Partition, int] = {}
+        """The last offset that was read of each, or before the first to read."""
         self._suspects: dict[Partition, tuple[int, int]] = {}
 
     def adopt(self, partition: Partition, position: Position | None) -> None:
@@ -134,13 +136,21 @@ class Lane:
         Events whose attempts that one had counted start with as many.
         """
         self._next[partition] = position.offset if position else 0
+        self._read[partition] = self._next[partition] - 1
         told = _METADATA.fullmatch(position.metadata) if position else None
         if told:
             self._suspects[partition] = (int(told[1]), int(told[2]))
 
     def add(self, item: Item, now: float) -> None:
         """Append an event that was just read."""
-        if item.offset < self._next[item.partition]:
+        went_back = item.offset <= self._read[item.partition]
+        self._read[item.partition] = item.offset
+        if went_back:
+            # The log was made anew, or cut off by a crash of the broker: these
+            # are other events, or a replay, which changes nothing.
+            self._next[item.partition] = item.offset
+            self._suspects.pop(item.partition, None)
+        elif item.offset < self._next[item.partition]:
             return  # read again after a rebalance, but done
         attempts, upto = self._suspects.get(item.partition, (0, -1))
         counted = attempts if item.offset <= upto else 0
@@ -255,6 +265,7 @@ class Lane:
             group = self._groups[0]
             self._groups[0] = replace(group, attempts=group.attempts + 1)
         self._next.pop(partition, None)
+        self._read.pop(partition, None)
         self._suspects.pop(partition, None)
         self._waiting = deque(one for one in self._waiting if one.item.partition != partition)
         self._bytes = sum(len(one.item.body) for one in self._waiting)

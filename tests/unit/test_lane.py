@@ -218,6 +218,35 @@ class TestRelease:
         assert lane.positions() == {TWO: Position(8, "")}
 
 
+@pytest.mark.parametrize("handled_before", [0, 3])
+def test_a_log_that_starts_anew_is_handled_from_there(handled_before: int) -> None:
+    """A topic made again, or cut off by a power cut: Kafka's client goes back to its start."""
+    lane = lane_of(0)
+    lane.adopt(ONE, Position(5, "attempts=2;upto=9"))
+    for offset in range(5, 5 + handled_before):
+        lane.add(item(offset), 0)
+    if handled_before:
+        assert offsets(lane.next(0)) == [5, 6, 7]
+        lane.settle(Fate.DONE, "", 0)
+    for offset in range(2):
+        lane.add(item(offset), 0)
+    assert offsets(lane.next(0)) == [0, 1]
+    assert lane.positions() == {ONE: Position(0, "attempts=1;upto=1")}
+    lane.settle(Fate.DONE, "", 0)
+    assert lane.positions() == {ONE: Position(2, "")}
+
+
+def test_what_was_done_while_a_partition_was_away_is_not_handled_again() -> None:
+    lane = lane_of(2)
+    lane.next(0)
+    lane.release(ONE)
+    lane.adopt(ONE, Position(0))
+    lane.settle(Fate.DONE, "", 0)
+    for offset in range(3):
+        lane.add(item(offset), 0)
+    assert offsets(lane.next(0)) == [2]
+
+
 def test_reads_on_while_less_than_two_batches_wait() -> None:
     lane = lane_of(3, max_events=2)
     assert lane.wants_more
