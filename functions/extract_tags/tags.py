@@ -23,8 +23,7 @@ _LARGEST_ATTRIBUTE: Final = 16 * 1024
 """Characters of JSON; a sequence beyond it is in the metadata documents only."""
 _MOST_PATIENT_IDS: Final = 64
 _LONGEST_EVENT: Final = 4 * 1024 * 1024
-"""Characters of an instance's DICOM JSON in an event; `pacsless.bus` takes twice that in
-bytes, so that text beyond ASCII fits as well."""
+"""Bytes of an instance's DICOM JSON in an event; `pacsless.bus` takes twice that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +135,9 @@ def _shortened(document: Json, warnings: list[str]) -> Json:
     Enhanced multi-frame objects of many thousand frames are: the metadata
     document still has it all, the warehouse everything but those sequences.
     """
-    if len(_dump(document)) <= _LONGEST_EVENT:
+    if _size(document) <= _LONGEST_EVENT:
         return document
-    lengths = {tag: len(tag) + len(_dump(element)) + 4 for tag, element in document.items()}
+    lengths = {tag: len(tag) + _size(element) + 4 for tag, element in document.items()}
     excess = sum(lengths.values()) - _LONGEST_EVENT
     left_out = set()
     for tag in sorted(lengths, key=lambda tag: lengths[tag], reverse=True):
@@ -150,8 +149,9 @@ def _shortened(document: Json, warnings: list[str]) -> Json:
     return {tag: one for tag, one in document.items() if tag not in left_out}
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _size(value: Any) -> int:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode("utf-8", "replace"))
 
 
 def _clean(value: Any) -> Any:

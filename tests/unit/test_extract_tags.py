@@ -91,6 +91,14 @@ def test_what_is_too_long_for_an_event_loses_its_longest_attributes() -> None:
     assert tags.warnings == ("52009230",)
 
 
+def test_a_long_event_is_measured_in_bytes() -> None:
+    """Three for each of these characters: what counts is what Kafka is sent."""
+    text = {"vr": "UT", "Value": ["\u8840" * 3_000_000]}
+    tags = read_tags(IDENTITY, document(t0040A160=text))
+    assert tags.dicom_json == document()
+    assert tags.warnings == ("0040A160",)
+
+
 def test_empty_values_are_not_stated() -> None:
     full = read_tags(IDENTITY, document())
     empty = read_tags(
