@@ -62,9 +62,10 @@ def status(settings: StackSettings) -> Status:
         found.problems.append(f"no stack is up in {settings.home}")
         return found
     found.problems += [f"{one.name} is {one.state}" for one in found.parts if not one.running]
+    # In the direction events go: one that leaves the outbox meanwhile is seen in the lag.
+    found.outbox = _asked(found, lambda: _outbox(settings))
     found.lag = _asked(found, lambda: _lag(settings))
     found.dead_letters = _asked(found, lambda: _dead_letters(settings))
-    found.outbox = _asked(found, lambda: _outbox(settings))
     return found
 
 
