@@ -175,6 +175,13 @@ class Lane:
             return self._groups[0].items[0].message.timestamp
         return self._waiting[0].item.message.timestamp if self._waiting else None
 
+    def last_chance(self, now: float) -> bool:
+        """Whether the next attempt is due and the last of an event that has failed before."""
+        group = self._groups[0] if self._groups else None
+        if group is None or group.condemned or self._busy or now < self._not_before:
+            return False
+        return len(group.items) == 1 and 0 < group.attempts == self._policy.attempts - 1
+
     def next(self, now: float) -> Action:
         """Decide what to do now; what is to be done must be settled with `settle`."""
         if self._busy:

@@ -70,6 +70,8 @@ class Runner:
             queue.SimpleQueue()
         )
         self._in_flight = 0
+        self._alone: Lane | None = None
+        """Whose batch is in flight and must have nothing beside it."""
         self._lanes: dict[Partition, Lane] = {}
         self._committed: dict[Partition, Position] = {}
         self._new: set[Partition] = set()
@@ -143,6 +145,8 @@ class Runner:
             except queue.Empty:
                 return
             self._in_flight -= 1
+            if lane is self._alone:
+                self._alone = None
             lane.settle(outcome.fate, outcome.code, self._clock())
             self._account(action, outcome)
             deadline = self._clock()
@@ -154,10 +158,16 @@ class Runner:
         self._turn += 1
         ready: list[tuple[Lane, Dispatch | Bury]] = []
         wait = _IDLE_SECONDS
-        for index in range(len(lanes)):
-            if self._in_flight + len(ready) >= self._policy.concurrency:
+        # An event that kills its worker takes with it whatever that one does
+        # beside it, time and again: the last attempt shows whose doing it was.
+        alone = next((lane for lane in lanes if lane.last_chance(now)), None)
+        served, most = ([alone], 1) if alone else (lanes, self._policy.concurrency)
+        if self._alone is not None:
+            served = []
+        for index in range(len(served)):
+            if self._in_flight + len(ready) >= most:
                 break
-            lane = lanes[(index + self._turn) % len(lanes)]
+            lane = served[(index + self._turn) % len(served)]
             action = lane.next(now)
             if isinstance(action, Dispatch | Bury):
                 ready.append((lane, action))
@@ -170,6 +180,8 @@ class Runner:
             for lane, _ in ready:
                 lane.settle(Fate.DOWN, "broker", now)
             raise
+        if ready and alone:
+            self._alone = alone
         for lane, action in ready:
             self._in_flight += 1
             self._pool.submit(self._do, lane, action)

@@ -1,0 +1,95 @@
+"""The trigger's loop, with a function whose worker dies of one event."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from pacsless.bus import Consumer, Message, Partition, Position
+from pacsless.functions import FunctionSpec, TriggerPolicy
+from pacsless.trigger.dead_letters import DeadLetters
+from pacsless.trigger.dispatch import Dispatcher, Outcome
+from pacsless.trigger.lane import Bury, Fate, Item
+from pacsless.trigger.runner import Runner
+
+HEADERS = tuple((f"ce_{name}", b"1") for name in ("id", "type", "source", "specversion"))
+POISON, *INNOCENT = (Partition("queue", number) for number in range(4))
+
+
+class OneEventEach:
+    """A consumer of partitions that hold one event each."""
+
+    def __init__(self) -> None:
+        self.unread = [Message(one, 0, 0.0, b"k", b"{}", HEADERS) for one in (POISON, *INNOCENT)]
+
+    def subscribe(self, _topics: Iterable[str], assigned: Any, *_: Any) -> None:
+        assigned(frozenset((POISON, *INNOCENT)))
+
+    def poll(self, _timeout: float) -> list[Message]:
+        found, self.unread = self.unread, []
+        return found
+
+    def committed(self, _partition: Partition) -> Position | None:
+        return None
+
+    def lag(self, _partition: Partition, _position: int) -> int:
+        return 0
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_: None
+
+
+class OneWorker:
+    """A function of one process with threads: the poison ends it, and all it is doing."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.lock = threading.Lock()
+        self.running: dict[int, set[Partition]] = {}
+        self.done: list[Partition] = []
+        self.buried: list[Partition] = []
+        self.stop = stop
+
+    def send(self, items: Sequence[Item]) -> Outcome:
+        me = threading.get_ident()
+        with self.lock:
+            beside = {items[0].partition}
+            for one in self.running.values():
+                one.add(items[0].partition)
+                beside |= one
+            self.running[me] = beside
+        time.sleep(0.1)
+        with self.lock:
+            if POISON in self.running.pop(me):
+                return Outcome(Fate.FAILED, "worker-lost")
+            return self._ended(self.done, items[0])
+
+    def bury(self, action: Bury) -> Outcome:
+        with self.lock:
+            return self._ended(self.buried, action.item)
+
+    def _ended(self, where: list[Partition], item: Item) -> Outcome:
+        where.append(item.partition)
+        if len(self.done) + len(self.buried) == 1 + len(INNOCENT):
+            self.stop.set()
+        return Outcome(Fate.DONE, "")
+
+
+def test_an_event_that_kills_its_worker_takes_no_other_to_the_dead_letters() -> None:
+    policy = TriggerPolicy(max_events=1, linger_ms=0, backoff_s=0.05, concurrency=4)
+    spec = FunctionSpec(
+        name="transcode", summary="", kind="event", handles=(), emits=(), reads="", writes="",
+        trigger=policy,
+    )  # fmt: skip
+    stop = threading.Event()
+    worker = OneWorker(stop)
+    runner = Runner(
+        spec,
+        cast(Consumer, OneEventEach()),
+        cast(Dispatcher, worker),
+        cast(DeadLetters, worker),
+    )
+    runner.run(stop)
+    assert worker.buried == [POISON]
+    assert sorted(worker.done) == INNOCENT
