@@ -16,7 +16,7 @@ from pacsless.bus.connect import (
 )
 from pacsless.bus.consumer import Message
 from pacsless.codec import Record, to_record
-from pacsless.errors import Unprocessable
+from pacsless.errors import Unavailable, Unprocessable
 from pacsless.events import Event
 from pacsless.settings import Settings
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kafka.future import Future
 
 DELIVERY_SECONDS: Final = 30.0
-"""How long a record may wait for its acknowledgement before it counts as not sent."""
 
 _FRAMING: Final = 64 << 10
 """More than a record's frame and what compression adds to what it cannot compress."""
@@ -42,11 +41,17 @@ class Producer:
         Where the brokers are.
     client_id
         Name of this part in the broker's logs.
+    delivery_seconds
+        How long a record may wait for its acknowledgement before it counts as
+        not sent; longer than a request may take (15 s).
     """
 
-    def __init__(self, settings: Settings, client_id: str) -> None:
+    def __init__(
+        self, settings: Settings, client_id: str, delivery_seconds: float = DELIVERY_SECONDS
+    ) -> None:
         self._settings = settings
         self._client_id = client_id
+        self._delivery_seconds = delivery_seconds
         self._lock = threading.Lock()
         self._client: KafkaProducer | None = None
         self._pid = 0
@@ -77,10 +82,19 @@ class Producer:
         records = [_sendable(to_record(event, source)) for event in events]
         if not records:
             return
-        with broker_errors("cannot publish"):
-            futures = [self._send(one.topic, one.key, one.value, one.headers) for one in records]
-            for future in futures:
-                future.get(timeout=DELIVERY_SECONDS)
+        client: KafkaProducer | None = None
+        try:
+            with broker_errors("cannot publish"):
+                client = self._connected()
+                futures = [
+                    client.send(one.topic, value=one.value, key=one.key, headers=list(one.headers))
+                    for one in records
+                ]
+                for future in futures:
+                    future.get(timeout=self._delivery_seconds)
+        except Unavailable:
+            self._drop(client)
+            raise
 
     def send_record(self, record: Record, on_done: Callable[[BaseException | None], None]) -> None:
         """Send a record without waiting.
@@ -128,12 +142,31 @@ class Producer:
         # as close to the original as it takes.
         value = b"" if message.key is None and message.value is None else message.value
         with broker_errors("cannot copy"):
-            self._send(topic, message.key, value, kept).get(timeout=DELIVERY_SECONDS)
+            future = self._send(topic, message.key, value, kept)
+            future.get(timeout=self._delivery_seconds)
 
     def check(self) -> None:
         """Raise `Unavailable` if the broker cannot be reached."""
         with broker_errors("cannot connect"):
             self._connected()
+
+    def reset(self) -> None:
+        """Drop the connection and what is on its way; the next use connects anew.
+
+        To be called when records were not acknowledged in time: the idempotent
+        producer of kafka-python 3.0.12 may neither send again nor give back what
+        it holds once records have outlived their delivery timeout. Sending those
+        again is harmless, as events repeat their ids.
+        """
+        self._drop(self._client)
+
+    def _drop(self, client: KafkaProducer | None) -> None:
+        with self._lock:
+            if client is None or client is not self._client:
+                return  # somebody else has dropped it
+            self._client = None
+        if self._pid == os.getpid():
+            _abandon(client)
 
     def flush(self, timeout: float = DELIVERY_SECONDS) -> None:
         """Wait until everything sent is acknowledged or has failed.
@@ -180,7 +213,7 @@ class Producer:
                     batch_size=128 << 10,
                     max_request_size=MAX_DEAD_LETTER_BYTES,
                     max_block_ms=5_000,
-                    delivery_timeout_ms=int(DELIVERY_SECONDS * 1000),
+                    delivery_timeout_ms=int(self._delivery_seconds * 1000),
                     allow_auto_create_topics=False,
                 )
                 self._pid = os.getpid()
@@ -205,11 +238,15 @@ def _gave_up(client: KafkaProducer) -> bool:
     good (too large for its topic, not authorised) fails every later one for the
     same reason.
     """
-    from kafka.errors import KafkaError
-
     manager = client._transaction_manager
     if manager is None or not manager.has_fatal_error():
         return False
+    _abandon(client)
+    return True
+
+
+def _abandon(client: KafkaProducer) -> None:
+    from kafka.errors import KafkaError
+
     with contextlib.suppress(KafkaError):
         client.close(timeout=0)
-    return True

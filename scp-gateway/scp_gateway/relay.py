@@ -17,6 +17,8 @@ _WINDOW: Final = 1000
 """Entries sent and not acknowledged, at most."""
 _BATCH: Final = 250
 _WAIT_SECONDS: Final = 0.2
+_PATIENCE_SECONDS: Final = 45.0
+"""Without a word on what is on its way; more than the producer's delivery timeout."""
 _BACK_OFF: Final = (0.2, 5.0)
 _log = logging.getLogger(__name__)
 
@@ -28,16 +30,22 @@ class RecordSender(Protocol):
         """Send a record; `on_done` is told how it went, from any thread."""
         ...
 
+    def reset(self) -> None:
+        """Drop the connection and what is on its way; the next use connects anew."""
+        ...
+
 
 class Relay(threading.Thread):
     """Publishes entries in the outbox's order, and marks them done on the broker's word.
 
-    When one fails, nothing new is sent until what is on its way has come back;
-    then the failed ones go again, in order and with the same event ids. So the
-    events of a study stay in order but for one whose acknowledgement got lost.
+    When one fails, or nothing comes back for too long, the connection is dropped
+    and all that was on its way goes again over a new one, in order and with the
+    same event ids: Kafka may get some twice, and none out of order after the last.
     """
 
-    def __init__(self, outbox: Outbox, producer: RecordSender) -> None:
+    def __init__(
+        self, outbox: Outbox, producer: RecordSender, patience: float = _PATIENCE_SECONDS
+    ) -> None:
         super().__init__(name="relay", daemon=True)
         self._outbox = outbox
         self._producer = producer
@@ -48,6 +56,9 @@ class Relay(threading.Thread):
         self._open_records: dict[int, int] = {}
         self._failed: dict[int, Entry] = {}
         self._back_off = _BACK_OFF[0]
+        self._patience = patience
+        self._moved_at = time.monotonic()
+        """When something came back last, or was sent when nothing was on its way."""
         self._stop_at = float("inf")
         self.is_connected = False
         """Whether the broker acknowledged the last record that came back."""
@@ -73,8 +84,7 @@ class Relay(threading.Thread):
     def _round(self) -> None:
         self._settle()
         if self._failed:
-            if not self._sent:
-                self._wait_and_retry()
+            self._wait_and_retry()
             return
         room = min(_BATCH, _WINDOW - len(self._sent))
         if room > 0:
@@ -83,8 +93,9 @@ class Relay(threading.Thread):
 
     def _settle(self) -> None:
         """Take in what came back; wait for something if nothing else can be done."""
-        must_wait = bool(self._sent) and (bool(self._failed) or len(self._sent) >= _WINDOW)
+        must_wait = len(self._sent) >= _WINDOW
         done: list[int] = []
+        failure: BaseException | None = None
         while True:
             try:
                 attempt, error = (
@@ -96,19 +107,27 @@ class Relay(threading.Thread):
                 break
             must_wait = False
             if attempt not in self._sent:
-                continue  # another record of it failed already
-            self._open_records[attempt] -= 1
+                continue  # of a connection that was dropped
+            self._moved_at = time.monotonic()
             if error is not None:
-                self._give_back(attempt, error)
-            elif not self._open_records[attempt]:
+                failure = failure or error
+                continue
+            self._open_records[attempt] -= 1
+            if not self._open_records[attempt]:
                 del self._open_records[attempt]
                 done.append(self._sent.pop(attempt).id)
         if done:
             self._outbox.done(done)
             self.is_connected = True
             self._back_off = _BACK_OFF[0]
+        if failure is None and self._sent and time.monotonic() - self._moved_at > self._patience:
+            failure = TimeoutError()
+        if failure is not None:
+            self._give_back(failure)
 
     def _send(self, entries: list[Entry]) -> None:
+        if entries and not self._sent:
+            self._moved_at = time.monotonic()
         for index, entry in enumerate(entries):
             self._attempts += 1
             self._sent[self._attempts] = entry
@@ -117,24 +136,26 @@ class Relay(threading.Thread):
                 for record in entry.records:
                     self._producer.send_record(record, partial(self._returned, self._attempts))
             except Exception as error:  # noqa: BLE001  # whatever it is, try again
-                self._give_back(self._attempts, error)
                 self._failed.update((one.id, one) for one in entries[index + 1 :])
+                self._give_back(error)
                 return
 
     def _returned(self, attempt: int, error: BaseException | None) -> None:
         self._came_back.put((attempt, error))
 
-    def _give_back(self, attempt: int, error: BaseException) -> None:
-        if not self._failed:
+    def _give_back(self, error: BaseException) -> None:
+        """Drop the connection; all that was on its way is to go again."""
+        if self.is_connected or self._back_off == _BACK_OFF[0]:
             _log.warning(
                 "Kafka does not take events; they wait in the outbox",
                 extra={"fields": {"waiting": self._outbox.depth.entries}},
                 exc_info=error,
             )
         self.is_connected = False
-        entry = self._sent.pop(attempt)
-        del self._open_records[attempt]
-        self._failed[entry.id] = entry
+        self._failed.update((one.id, one) for one in self._sent.values())
+        self._sent.clear()
+        self._open_records.clear()
+        self._producer.reset()
 
     def _wait_and_retry(self) -> None:
         time.sleep(min(self._back_off, max(0.0, self._stop_at - time.monotonic())))
