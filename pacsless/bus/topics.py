@@ -110,20 +110,21 @@ def function_lag(
     """
     wanted = {function: sorted(topics) for function, topics in subscriptions.items()}
     with _admin(settings, "cannot read the lag") as client:
+        # What is done before how much there is: an event that is handled in
+        # between then still counts, and none is counted as done before it came.
+        done = {function: _committed(client, group_id(function, prefix)) for function in wanted}
         ends = _offsets(client, {topic for topics in wanted.values() for topic in topics}, "end")
         starts = _offsets(client, set(ends), "start")
-        lag: dict[str, dict[str, int]] = {}
-        for function, topics in wanted.items():
-            group = group_id(function, prefix)
-            done = _committed(client, group)
-            lag[function] = {
-                topic: sum(
-                    end - max(done.get((topic, number), 0), starts[topic][number])
-                    for number, end in ends.get(topic, {}).items()
-                )
-                for topic in topics
-            }
-    return lag
+    return {
+        function: {
+            topic: sum(
+                max(0, end - max(done[function].get((topic, number), 0), starts[topic][number]))
+                for number, end in ends.get(topic, {}).items()
+            )
+            for topic in topics
+        }
+        for function, topics in wanted.items()
+    }
 
 
 def _committed(client: Any, group: str) -> dict[tuple[str, int], int]:

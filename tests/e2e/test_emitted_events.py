@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import urllib3
 from jsonschema import Draft202012Validator, FormatChecker
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from pacsless.bus import Consumer, Message
 from pacsless.events import EVENTS, TOPICS
-from tests.e2e.test_roundtrip import path_of
 from tests.e2e.test_samples import quiet, send
 from tests.eventually import eventually
-from tests.instances import write_series
+from tests.instances import encode, make_dataset, write_series
 
 ROOT = Path(__file__).parents[2]
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}/[0-9.]{0,64}")
@@ -31,7 +31,10 @@ def emitted(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Messag
     # Big Endian and Deflated make conversions; a repeat and a broken file make log events.
     broken = folder / "broken.dcm"
     broken.write_bytes(paths[0].read_bytes()[:300])
-    send(stack, *paths, path_of("ExplVR_BigEnd.dcm"), path_of("image_dfl.dcm"))
+    for number, syntax in enumerate((ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)):
+        paths.append(folder / f"converted-{number}.dcm")
+        paths[-1].write_bytes(encode(make_dataset(pixels=bytes(8)), syntax))
+    send(stack, *paths)
     send(stack, *paths, broken)
     urllib3.request("GET", f"{stack.url}/dicom-web/studies")
     eventually(lambda: quiet(stack), within=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import threading
@@ -18,7 +19,7 @@ from pacsless import metadata
 from pacsless.archive.files import FileArchive
 from pacsless.codec import Delivered
 from pacsless.dicom import document
-from pacsless.errors import Unavailable
+from pacsless.errors import Busy, Unavailable
 from pacsless.events import SeriesRevised
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from pacsless.postgres import Database
@@ -183,7 +184,9 @@ def test_builders_at_once_end_with_everything(builder: Builder) -> None:
     def rebuild() -> None:
         try:
             for revision in range(1, 6):
-                builder(series, revision=revision)
+                # While instances arrive faster than it builds, it asks to be called again.
+                with contextlib.suppress(Busy):
+                    builder(series, revision=revision)
         except BaseException as error:  # noqa: BLE001 - told by the test's thread
             failures.append(error)
 
