@@ -232,4 +232,7 @@ def _fill(file: BinaryIO, view: memoryview) -> int:
 
 
 def _told(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+    told = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ConnectionRefusedError):
+        told += ": nothing listens there; start the receiver (make up) or name another --port"
+    return told

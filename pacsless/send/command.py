@@ -61,7 +61,8 @@ def _with_bar(paths: tuple[Path, ...], options: Options) -> Summary:
             shown[0].update(done - shown[0].pos)
 
     summary = send_paths(paths, options, progress)
-    shown[0].render_finish()
+    for bar in shown:
+        bar.render_finish()
     return summary
 
 
@@ -71,6 +72,9 @@ def _print(summary: Summary) -> None:
         click.echo(f"{code(one.status)}  {one.file.path}: {meaning(one.status)}{detail}", err=True)
     for skipped in summary.skipped:
         click.echo(f"skipped  {skipped.path}: {skipped.reason}", err=True)
+    if not summary.files:
+        click.echo("Nothing was sent: there is no DICOM file that holds an instance.")
+        return
     click.echo(f"{'status':<8}{'files':>8}  meaning")
     for status, count in summary.statuses.most_common():
         click.echo(f"{code(status):<8}{count:>8}  {meaning(status)}")

@@ -129,7 +129,13 @@ def test_nobody_there(tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert "none          20  no answer" in result.output
-    assert "Connection refused" in result.output
+    assert "Connection refused: nothing listens there" in result.output
+
+
+def test_an_empty_folder_is_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(send, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert "Nothing was sent: there is no DICOM file" in result.output
 
 
 def test_a_receiver_that_comes_back_gets_everything(
