@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.e2e.test_samples import SAMPLES, data_set, quiet, send
+from tests.dicom_files import SAMPLES
+from tests.e2e.test_samples import quiet, send
 from tests.eventually import eventually
+from tests.gateway import data_set
 
 HTTP = urllib3.PoolManager()
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/dicom-samples")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import urllib3
 from dicomweb_client.api import DICOMwebClient
 from pydicom.data import get_testdata_file
 
-from pacsless.dicom.part10 import split_part10
 from tests.eventually import eventually
+from tests.gateway import data_set
 from tests.ports import free_ports
 
 STORESCU = "/usr/bin/storescu"
@@ -39,10 +38,6 @@ def path_of(name: str) -> Path:
     found = get_testdata_file(name)
     assert isinstance(found, str)
     return Path(found)
-
-
-def data_set(part10: bytes) -> bytes:
-    return part10[split_part10(BytesIO(part10)).dataset_offset :]
 
 
 def store(port: int, option: str, *paths: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import pymysql
 import pytest
 import urllib3
 
-from pacsless.dicom.part10 import split_part10
 from pacsless.identity import InstanceIdentity
+from tests.dicom_files import SAMPLES
 from tests.eventually import eventually
+from tests.gateway import data_set
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT.parent / "shared" / "dicom-samples"
 HTTP = urllib3.PoolManager(maxsize=8)
 
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/dicom-samples")
@@ -34,10 +33,6 @@ def send(stack: Any, *paths: Path) -> dict[str, Any]:
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)  # type: ignore[no-any-return]
-
-
-def data_set(part10: bytes) -> bytes:
-    return part10[split_part10(BytesIO(part10)).dataset_offset :]
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,12 @@ import urllib3
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from tests.dicom_files import SAMPLES
 from tests.e2e.test_samples import send
 from tests.eventually import eventually
 from tests.services import require
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT.parent / "shared" / "dicom-samples"
 STORESCU = "/usr/bin/storescu"
 HTTP = urllib3.PoolManager()
 SLICES = 12
