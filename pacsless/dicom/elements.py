@@ -7,24 +7,28 @@ holds one window of the data in memory, and knows the encodings' odd corners
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import BinaryIO, Final, NamedTuple
 
 from pacsless.dicom.source import InflatingSource, ScanError, Source, truncated
-from pacsless.dicom.transfer_syntaxes import lookup
+from pacsless.dicom.transfer_syntaxes import TransferSyntax, lookup
 
 __all__ = [
     "ITEM",
     "ITEM_DELIMITER",
+    "LONG_VRS",
     "SEQUENCE_DELIMITER",
+    "SHORT_VRS",
     "UNDEFINED",
     "Element",
     "Encoding",
     "InflatingSource",
+    "PassOver",
     "ScanError",
     "Source",
     "bad_sequence",
+    "encoding_of",
     "item_encoding",
     "next_element",
     "open_data_set",
@@ -43,11 +47,11 @@ _MAX_SKIPPED: Final = 1_000_000
 
 # PS3.5 Table 7.1-2: these have a 16 bit length. All others, also those of
 # tomorrow, have two reserved bytes and a 32 bit length (Table 7.1-1).
-_SHORT: Final = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US"
-_LONG: Final = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV"
+SHORT_VRS: Final = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US"
+LONG_VRS: Final = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 _VRS: Final = {
     code: (code.decode("ascii"), long)
-    for codes, long in ((_SHORT, False), (_LONG, True))
+    for codes, long in ((SHORT_VRS, False), (LONG_VRS, True))
     for code in codes.split()
 }
 
@@ -71,13 +75,14 @@ class Element(NamedTuple):
     offset: int
 
 
+PassOver = Callable[[int, Encoding], int]
+"""From the position of an element to that of one that needs a look, perhaps the same."""
+
+
 def open_data_set(
     file: BinaryIO, origin: int, transfer_syntax: str, inflate_limit: int
 ) -> tuple[Source, Encoding]:
     """Return a window over the data set at ``origin``, and how it is really encoded.
-
-    The first element tells when a transfer syntax lies about VR or byte order:
-    its VR is there or not, and its group is a small number one way round only.
 
     Raises
     ------
@@ -90,7 +95,20 @@ def open_data_set(
     if syntax.deflated and not _is_explicit(source.window[:8]):
         source = InflatingSource(file, origin, inflate_limit)
         source.fill(0, 8)
-    head = source.window[:8]
+    return source, encoding_of(source.window[:8], syntax)
+
+
+def encoding_of(head: bytes, syntax: TransferSyntax) -> Encoding:
+    """Return how a data set is really encoded, judged by its first 8 bytes, not deflated.
+
+    The first element tells when a transfer syntax lies about VR or byte order:
+    its VR is there or not, and its group is a small number one way round only.
+
+    Raises
+    ------
+    ScanError
+        ``truncated``.
+    """
     if len(head) < 8:
         raise ScanError("truncated", "there is no data set, not even one element")
     little, big = int.from_bytes(head[:2], "little"), int.from_bytes(head[:2], "big")
@@ -100,15 +118,14 @@ def open_data_set(
     explicit = head[4:6] in _VRS or (
         not syntax.implicit_vr and head[4:6].isalpha() and head[4:6].isupper()
     )
-    return source, Encoding(not explicit, little_endian)
+    return Encoding(not explicit, little_endian)
 
 
 def _is_explicit(head: bytes) -> bool:
     return head[:1] == b"\x08" and head[1:2] == b"\x00" and head[4:6] in _VRS
 
 
-_TAG: Final = {True: Struct("<HH").unpack_from, False: Struct(">HH").unpack_from}
-_U16: Final = {True: Struct("<H").unpack_from, False: Struct(">H").unpack_from}
+_HEADER: Final = {True: Struct("<HH2sH").unpack_from, False: Struct(">HH2sH").unpack_from}
 _U32: Final = {True: Struct("<L").unpack_from, False: Struct(">L").unpack_from}
 
 
@@ -131,10 +148,9 @@ def next_element(source: Source, position: int, encoding: Encoding) -> Element |
     begin = position - source.start
     window = source.window
     implicit_vr, little_endian = encoding
-    group, number = _TAG[little_endian](window, begin)
+    group, number, code, length = _HEADER[little_endian](window, begin)
     tag = group << 16 | number
     if group != 0xFFFE and not implicit_vr:
-        code = window[begin + 4 : begin + 6]
         known = _VRS.get(code)
         if known is None and code.isalpha() and code.isupper():
             # A VR we do not know has the long form; its reserved bytes are zero.
@@ -142,7 +158,7 @@ def next_element(source: Source, position: int, encoding: Encoding) -> Element |
         if known is not None:
             vr, long = known
             if not long:
-                return Element(tag, vr, _U16[little_endian](window, begin + 6)[0], position + 8)
+                return Element(tag, vr, length, position + 8)
             if begin + 12 > len(window):
                 raise truncated(position)
             return Element(tag, vr, _U32[little_endian](window, begin + 8)[0], position + 12)
@@ -165,8 +181,12 @@ def item_encoding(source: Source, position: int, vr: str | None, outer: Encoding
     return Encoding(implicit_vr=True, little_endian=True)
 
 
-def skip_undefined(source: Source, element: Element, encoding: Encoding) -> int:
+def skip_undefined(
+    source: Source, element: Element, encoding: Encoding, pass_over: PassOver | None = None
+) -> int:
     """Return the position after an element of undefined length.
+
+    What ``pass_over`` passes over does not count towards the limit.
 
     Raises
     ------
@@ -178,6 +198,8 @@ def skip_undefined(source: Source, element: Element, encoding: Encoding) -> int:
     open_levels = [(True, item_encoding(source, position, element.vr, encoding))]
     for _ in range(_MAX_SKIPPED):
         in_sequence, level_encoding = open_levels[-1]
+        if pass_over is not None and not in_sequence:
+            position = pass_over(position, level_encoding)
         found = next_element(source, position, level_encoding)
         if found is None:
             raise truncated(position)
