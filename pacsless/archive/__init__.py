@@ -75,8 +75,8 @@ class Incoming(Protocol):
 class Archive(Protocol):
     """The store of files."""
 
-    def incoming(self) -> Incoming:
-        """Open a temporary file beside the archive's own."""
+    def incoming(self, owner: str = "") -> Incoming:
+        """Open a temporary file beside the archive's own; `owner` may sweep it."""
         ...
 
     def sealed(self, name: str) -> Path | None:
@@ -99,8 +99,8 @@ class Archive(Protocol):
         """Remove a sealed file that gets no key."""
         ...
 
-    def sweep(self, keep: set[str], older_than: float) -> int:
-        """Remove incoming files not named in `keep` and older than `older_than` seconds.
+    def sweep(self, older_than: float, owner: str = "") -> int:
+        """Remove incoming files, of `owner` or of anybody, older than `older_than` seconds.
 
         Returns
         -------

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pacsless.archive import AlreadyKept, Sealed, Stat
+from pacsless.archive.folders import Folder, Folders
 from pacsless.archive.incoming import IncomingFile, sweep_folder, unavailable
 from pacsless.errors import NotFound
 
 INCOMING: Final = ".incoming"
-_REMEMBERED_FOLDERS: Final = 100_000
 
 
 class FileArchive:
@@ -26,21 +26,18 @@ class FileArchive:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._incoming = self.root / INCOMING
-        self._durable_folders: set[Path] = {self.root}
         try:
             self._incoming.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unavailable("cannot make the archive's folder", error) from error
+        self._folders = Folders(self.root)
 
     def _path(self, key: str) -> Path:
-        # Keys are made of validated names; this is the second lock on the door.
-        if key.startswith(("/", ".")) or "/." in key or "\0" in key:
-            raise NotFound("no-such-key", "not a key of the archive")
-        return self.root / key
+        return self.root / _checked(key)
 
-    def incoming(self) -> IncomingFile:
+    def incoming(self, owner: str = "") -> IncomingFile:
         """Open a temporary file."""
-        return IncomingFile(self._incoming)
+        return IncomingFile(self._incoming, owner)
 
     def sealed(self, name: str) -> Path | None:
         """Path of a sealed file that has no key yet."""
@@ -49,19 +46,19 @@ class FileArchive:
 
     def keep(self, sealed: Sealed, key: str) -> None:
         """Link the file under its key: link(2) never replaces, so a race has one winner."""
-        source, target = self._incoming / sealed.name, self._path(key)
+        source = str(self._incoming / sealed.name)
 
-        def link() -> None:
+        def link(folder: Folder, name: str) -> None:
             try:
-                os.link(source, target)
+                os.link(source, name, dst_dir_fd=folder.descriptor, follow_symlinks=False)
             finally:
                 # Also when the key is taken: the winner may not be this far yet,
                 # and the loser is about to call its file durable.
-                _fsync_folder(target.parent)
+                folder.sync()
 
         try:
-            self._into(target.parent, link)
-            source.unlink()
+            self._into(key, link)
+            os.unlink(source)
         except FileExistsError:
             raise AlreadyKept("already-kept", "the key is taken") from None
         except OSError as error:
@@ -71,9 +68,9 @@ class FileArchive:
         """Remove a sealed file that gets no key."""
         (self._incoming / sealed.name).unlink(missing_ok=True)
 
-    def sweep(self, keep: set[str], older_than: float) -> int:
+    def sweep(self, older_than: float, owner: str = "") -> int:
         """Remove forgotten incoming files."""
-        return sweep_folder(self._incoming, keep, older_than)
+        return sweep_folder(self._incoming, older_than, owner)
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading."""
@@ -96,15 +93,18 @@ class FileArchive:
 
     def replace(self, key: str, data: bytes) -> None:
         """Write beside, then rename over."""
-        target = self._path(key)
         temporary = self._incoming / uuid.uuid4().hex
+
+        def rename(folder: Folder, name: str) -> None:
+            os.rename(temporary, name, dst_dir_fd=folder.descriptor)
+            folder.sync()
+
         try:
             with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            self._into(target.parent, lambda: os.replace(temporary, target))
-            _fsync_folder(target.parent)
+            self._into(key, rename)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise unavailable("cannot write the derived file", error) from error
@@ -153,36 +153,18 @@ class FileArchive:
         """Path nginx can serve the file from."""
         return self._path(key)
 
-    def _into(self, folder: Path, put: Callable[[], None]) -> None:
-        """Put a file into a folder, and once more if somebody had removed the folder."""
-        self._make_folder(folder)
+    def _into(self, key: str, put: Callable[[Folder, str], None]) -> None:
+        """Put a file into its folder, and once more if somebody had removed the folder."""
+        path, _, name = _checked(key).rpartition("/")
         try:
-            put()
+            put(self._folders.get(path), name)
         except FileNotFoundError:
-            self._durable_folders = {self.root}
-            self._make_folder(folder)
-            put()
-
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder and its parents, each durable in its parent.
-
-        A folder that exists may have been made a moment ago by somebody whose
-        fsync of the parent is still to come, so only folders this process made
-        durable itself are skipped.
-        """
-        if folder in self._durable_folders:
-            return
-        self._make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _fsync_folder(folder.parent)
-        if len(self._durable_folders) >= _REMEMBERED_FOLDERS:
-            self._durable_folders = {self.root}
-        self._durable_folders.add(folder)
+            self._folders.forget()
+            put(self._folders.get(path), name)
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _checked(key: str) -> str:
+    # Keys are made of validated names; this is the second lock on the door.
+    if key.startswith(("/", ".")) or "/." in key or "\0" in key:
+        raise NotFound("no-such-key", "not a key of the archive")
+    return key

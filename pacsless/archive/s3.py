@@ -7,7 +7,9 @@ one winner and nothing is replaced. S3 answers a PUT when it is durable.
 
 from __future__ import annotations
 
+import hashlib
 import io
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
@@ -59,9 +61,9 @@ class S3Archive:
     def _name(self, key: str) -> str:
         return self._prefix + key
 
-    def incoming(self) -> IncomingFile:
+    def incoming(self, owner: str = "") -> IncomingFile:
         """Open a temporary file."""
-        return IncomingFile(self._incoming)
+        return IncomingFile(self._incoming, owner)
 
     def sealed(self, name: str) -> Path | None:
         """Path of a sealed file that has no key yet."""
@@ -79,10 +81,11 @@ class S3Archive:
                         Key=self._name(key),
                         Body=file,
                         IfNoneMatch="*",
-                        ChecksumAlgorithm="SHA256",
+                        # Of what was received: S3 refuses what the disk gives back wrong.
+                        ChecksumSHA256=b64encode(bytes.fromhex(sealed.sha256)).decode(),
                     )
             else:
-                self._upload_parts(path, self._name(key))
+                self._upload_parts(path, self._name(key), sealed.sha256)
         except ClientError as error:
             if _status(error) in (409, 412):
                 raise AlreadyKept("already-kept", "the key is taken") from None
@@ -91,14 +94,16 @@ class S3Archive:
             raise _unavailable("keep", error) from None
         path.unlink(missing_ok=True)
 
-    def _upload_parts(self, path: Path, name: str) -> None:
+    def _upload_parts(self, path: Path, name: str, sha256: str) -> None:
         upload = self._s3.create_multipart_upload(
             Bucket=self._bucket, Key=name, ChecksumAlgorithm="SHA256"
         )["UploadId"]
         try:
             parts: list[Any] = []
+            digest = hashlib.sha256()
             with open(path, "rb") as file:
                 while block := file.read(_PART):
+                    digest.update(block)
                     part = self._s3.upload_part(
                         Bucket=self._bucket,
                         Key=name,
@@ -114,6 +119,8 @@ class S3Archive:
                             "ChecksumSHA256": part.get("ChecksumSHA256", ""),
                         }
                     )
+            if digest.hexdigest() != sha256:
+                raise ArchiveUnavailable("archive", "the local file is not what was received")
             self._s3.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=name,
@@ -129,9 +136,9 @@ class S3Archive:
         """Remove a sealed file that gets no key."""
         (self._incoming / sealed.name).unlink(missing_ok=True)
 
-    def sweep(self, keep: set[str], older_than: float) -> int:
+    def sweep(self, older_than: float, owner: str = "") -> int:
         """Remove forgotten incoming files."""
-        return sweep_folder(self._incoming, keep, older_than)
+        return sweep_folder(self._incoming, older_than, owner)
 
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading by ranges."""

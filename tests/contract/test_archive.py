@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -106,15 +108,18 @@ def test_a_race_for_a_key_has_one_winner(archive: Archive) -> None:
 def test_what_is_not_sealed_leaves_nothing(archive: Archive) -> None:
     with archive.incoming() as incoming:
         incoming.write(b"half an inst")
-    assert archive.sweep(keep=set(), older_than=0) == 0
+    assert archive.sweep(0) == 0
     assert list(archive.list("")) == []
 
 
-def test_sweep_spares_what_the_journal_names(archive: Archive) -> None:
-    wanted, forgotten = seal(archive, b"wanted"), seal(archive, b"forgotten")
-    assert archive.sweep(keep={wanted.name}, older_than=3600) == 0
-    assert archive.sweep(keep={wanted.name}, older_than=0) == 1
-    assert archive.sealed(wanted.name) and not archive.sealed(forgotten.name)
+def test_a_sweep_takes_what_is_old_or_ones_own(archive: Archive) -> None:
+    with archive.incoming("scp-gateway.0") as incoming:
+        mine = incoming.seal()
+    others = seal(archive, b"others")
+    assert archive.sweep(3600) == 0
+    assert archive.sweep(0, "scp-gateway") == 1
+    assert not archive.sealed(mine.name) and archive.sealed(others.name)
+    assert archive.sweep(0) == 1
 
 
 def test_derived_files_are_replaced(archive: Archive) -> None:
@@ -169,6 +174,28 @@ def test_a_file_archive_refuses_keys_that_leave_it(tmp_path: Path) -> None:
             archive.open(key)
 
 
+@pytest.mark.parametrize("step", ["default", "default/1.2", "default/1.2/1.3"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, step: str) -> None:
+    """Whoever may write into the archive's folders does not thereby choose where we write."""
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = tmp_path / "archive" / step
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(ArchiveUnavailable):
+        archive.keep(seal(archive, b"x"), "default/1.2/1.3/1.4.dcm")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_folders_stay_open_only_so_many(tmp_path: Path) -> None:
+    archive = open_archive(Settings(archive=f"file://{tmp_path}"))
+    for number in range(400):
+        archive.keep(seal(archive, b"x"), f"default/1.2/1.{number}/1.4.dcm")
+    assert len(list(Path("/proc/self/fd").iterdir())) < 380
+    assert len(list(archive.list("default/"))) == 400
+
+
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     archive = open_archive(Settings(archive=f"file://{tmp_path}"))
     archive.keep(seal(archive, b"first"), KEY)
@@ -206,10 +233,33 @@ def test_an_object_is_uploaded_from_the_disk(
     """As many senders as there are associations may do it at a time."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     archive = S3Archive("bucket", "", tmp_path, moto_endpoint)
-    bodies: list[object] = []
-    monkeypatch.setattr(archive._s3, "put_object", lambda **how: bodies.append(how["Body"]))
+    puts: list[dict[str, Any]] = []
+    monkeypatch.setattr(archive._s3, "put_object", lambda **how: puts.append(how))
     archive.keep(seal(archive, b"pixels"), KEY)
-    assert [type(one) for one in bodies] == [io.BufferedReader]
+    (put,) = puts
+    assert type(put["Body"]) is io.BufferedReader
+    # S3 compares with what was received, not with what the disk gave back.
+    assert base64.b64decode(put["ChecksumSHA256"]) == hashlib.sha256(b"pixels").digest()
+    assert put["IfNoneMatch"] == "*"
+
+
+def test_parts_that_the_disk_has_changed_are_not_kept(
+    moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pacsless.archive.s3._PART", 5 << 20)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3", endpoint_url=moto_endpoint).create_bucket(Bucket="rotten")
+    archive = S3Archive("rotten", "", tmp_path, moto_endpoint)
+    sealed = seal(archive, bytes(6 << 20))
+    path = archive.sealed(sealed.name)
+    assert path is not None
+    with open(path, "r+b") as file:
+        file.write(b"\1")
+    with pytest.raises(ArchiveUnavailable, match="not what was received"):
+        archive.keep(sealed, KEY)
+    assert archive.stat(KEY) is None
 
 
 def test_a_store_that_does_not_answer_is_unavailable_and_names_no_key(

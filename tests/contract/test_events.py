@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from cloudevents.http import CloudEvent
+from cloudevents.kafka import to_binary
 from jsonschema import Draft202012Validator, FormatChecker
+
+from cloudevents.http import CloudEvent
+from cloudevents.kafka import to_binary
 
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item, decode_http, to_record
 from pacsless.errors import BadRequest, PacslessError, Unprocessable
@@ -55,6 +60,26 @@ def test_a_kafka_record_is_a_cloudevent_in_binary_mode(kind: str) -> None:
     assert headers["ce_id"] == event.id.encode()
     assert headers["ce_subject"] == event.subject.encode()
     assert headers["content-type"] == b"application/json"
+    # What the SDK makes of the same attributes.
+    attributes = {
+        "id": event.id, "type": kind, "source": "/tests", "subject": event.subject,
+        "time": "2026-11-23T08:00:00Z", "datacontenttype": "application/json",
+        "partitionkey": event.partition_key,
+    }  # fmt: skip
+    theirs = to_binary(CloudEvent(attributes, event.data()), data_marshaller=lambda _: record.value)
+    assert dict(theirs.headers) == headers
+    assert theirs.key == record.key.decode()
+    assert json.loads(record.value) == event.data()
+    # What the SDK makes of the same attributes.
+    attributes = {
+        "id": event.id, "type": kind, "source": "/tests", "subject": event.subject,
+        "time": "2026-11-23T08:00:00Z", "datacontenttype": "application/json",
+        "partitionkey": event.partition_key,
+    }  # fmt: skip
+    theirs = to_binary(CloudEvent(attributes, event.data()), data_marshaller=lambda _: record.value)
+    assert dict(theirs.headers) == headers
+    assert theirs.key == record.key.decode()
+    assert json.loads(record.value) == event.data()
 
 
 @EACH
