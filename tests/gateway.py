@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import urllib3
 
 from pacsless.dicom.part10 import split_part10
 from pacsless.events import EVENTS, Event
+from pacsless.outbox import outbox_folders
 from pacsless.outbox.entries import CANCELLED, ENTRIES, EntryLine, ids_of, read_bodies
 from pacsless.outbox.journal import segments
 from pacsless.send import Options
@@ -61,13 +63,16 @@ class GatewayProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scp_gateway"], env=self._environ, stdout=log, stderr=log
             )
-        eventually(lambda: self.get("/healthz")[0] == 200)
+        # Ready, or full; not while its receivers are still being started.
+        eventually(lambda: "receiver" not in (self.get("/readyz")[1] or "receiver"))
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it as a crash would; return when its receivers have noticed."""
         assert self.process is not None
+        receivers = self.receivers()
         self.process.kill()
         self.process.wait(30)
+        eventually(lambda: not any(Path(f"/proc/{one}").exists() for one in receivers))
 
     def stop(self) -> int:
         """End it with SIGTERM; return its exit code."""
@@ -116,30 +121,47 @@ class GatewayProcess:
         return list((self.archive / ".incoming").iterdir())
 
     def promised(self, kind: type[Event]) -> list[Event]:
-        """Events of a kind in the outbox's journal that were not taken back."""
-        folder = self.spool / "outbox"
-        bodies = list(read_bodies(folder, segments(folder)))
-        void = {one for _, body in bodies if body[:1] == CANCELLED for one in ids_of(body)}
-        return [
-            EVENTS[kind.TYPE].from_data(json.loads(record.value))
-            for number, body in bodies
-            if body[:1] in ENTRIES and not void.intersection(ids_of(body))
-            for record in EntryLine.read(number, body).entry().records
-            if dict(record.headers)["ce_type"] == kind.TYPE.encode()
-        ]
+        """Events of a kind in the journals that were not taken back, in the order of time."""
+        found: list[tuple[float, Event]] = []
+        for folder in outbox_folders(self.spool):
+            bodies = list(read_bodies(folder, segments(folder)))
+            void = {one for _, body in bodies if body[:1] == CANCELLED for one in ids_of(body)}
+            lines = [
+                EntryLine.read(number, body)
+                for number, body in bodies
+                if body[:1] in ENTRIES and not void.intersection(ids_of(body))
+            ]
+            found += [
+                (line.written_at, EVENTS[kind.TYPE].from_data(json.loads(record.value)))
+                for line in lines
+                for record in line.records()
+                if dict(record.headers)["ce_type"] == kind.TYPE.encode()
+            ]
+        return [event for _, event in sorted(found, key=lambda one: one[0])]
 
     def lines(self, message: str) -> list[dict[str, Any]]:
         """Log lines with a message."""
         found = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in found if line["message"] == message]
 
-    def peak_memory(self) -> int:
-        """Bytes of its largest resident set."""
+    def receivers(self) -> list[int]:
+        """Process ids of its receivers."""
         assert self.process is not None
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("no VmHWM")
+        found: list[int] = []
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread ended
+                found += map(int, children.read_text().split())
+        return sorted(found)
+
+    def peak_memory(self) -> int:
+        """Bytes of the largest resident sets of its processes, added up."""
+        assert self.process is not None
+        total = 0
+        for pid in (self.process.pid, *self.receivers()):
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    total += int(line.split()[1]) * 1024
+        return total
 
 
 def data_set(part10: bytes) -> bytes:

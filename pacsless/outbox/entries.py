@@ -11,17 +11,17 @@ from typing import Any, Final, Self
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record
-from pacsless.outbox.journal import read_lines, segment_path, segments
+from pacsless.outbox.journal import done_path, read_lines, segment_path
 
 # The first letter of a line. An intent promises events about a file that gets
-# its key next; a note is events alone. The others name the ids of such entries.
+# its key next; a note is events alone. The others name the ids of such entries:
+# the writer says what became of the file, the reader what the broker has.
 INTENT: Final = b"I"
 NOTE: Final = b"N"
 KEPT: Final = b"K"
 CANCELLED: Final = b"C"
 DONE: Final = b"D"
 ENTRIES: Final = (INTENT, NOTE)
-SETTLED: Final = (CANCELLED, DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,6 @@ class Intent:
     """A promise to publish events about a file once it has its key."""
 
     id: int
-    segment: int
     sealed: Sealed
     key: str
 
@@ -38,7 +37,8 @@ class Intent:
 class Entry:
     """Events to publish together; done when the broker has acknowledged all."""
 
-    id: int
+    id: tuple[int, int]
+    """Which outbox, and which of its entries."""
     records: tuple[Record, ...]
 
 
@@ -69,11 +69,11 @@ class EntryLine:
         """Return the promise, of an intent's line."""
         payload = json.loads(self._payload)
         name, size, sha256 = payload["sealed"]
-        return Intent(self.id, self.segment, Sealed(name, size, sha256), payload["key"])
+        return Intent(self.id, Sealed(name, size, sha256), payload["key"])
 
-    def entry(self) -> Entry:
+    def records(self) -> tuple[Record, ...]:
         """Return what is to be published."""
-        return Entry(self.id, tuple(map(_record, json.loads(self._payload)["records"])))
+        return tuple(map(_record, json.loads(self._payload)["records"]))
 
 
 def intent_body(number: int, sealed: Sealed, key: str, records: Sequence[Record]) -> bytes:
@@ -94,7 +94,7 @@ def note_body(number: int, records: Sequence[Record]) -> bytes:
     return _entry_body(NOTE, number, {"records": [_plain(record) for record in records]})
 
 
-def mark_body(kind: bytes, numbers: Iterable[int]) -> bytes:
+def mark_body(kind: bytes, *numbers: int) -> bytes:
     """Line of a step in the fate of entries."""
     return b" ".join((kind, *(b"%d" % number for number in numbers)))
 
@@ -113,22 +113,16 @@ def read_bodies(folder: Path, numbers: Iterable[int]) -> Iterator[tuple[int, byt
             with open(segment_path(folder, number), "rb") as file:
                 yield from ((number, body) for _, body in read_lines(file))
         except FileNotFoundError:
-            continue  # its owner was done with it
+            continue  # the relay was done with it
 
 
-def outbox_depth(spool: Path) -> Depth:
-    """Count what waits in a spool, from its journal alone: the gateway may be down."""
-    folder = spool / "outbox"
-    settled: set[int] = set()
-    entries: list[tuple[int, float]] = []
-    for _, body in read_bodies(folder, segments(folder)):
-        if body[:1] in ENTRIES:
-            entries.append((ids_of(body)[0], float(body.split(b" ", 3)[2])))
-        elif body[:1] in SETTLED:
-            settled.update(ids_of(body))
-    now = time.time()
-    waiting = [written_at for number, written_at in entries if number not in settled]
-    return Depth(len(waiting), max(0.0, now - min(waiting, default=now)))
+def done_ids(folder: Path, number: int) -> set[int]:
+    """Return which entries of a segment the broker has acknowledged."""
+    try:
+        with open(done_path(folder, number), "rb") as file:
+            return {one for _, body in read_lines(file) for one in ids_of(body)}
+    except FileNotFoundError:
+        return set()
 
 
 def _entry_body(kind: bytes, number: int, payload: dict[str, Any]) -> bytes:

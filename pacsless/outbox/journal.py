@@ -59,14 +59,24 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:012d}{_SUFFIX}"
 
 
-def read_lines(file: BinaryIO, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Read bodies with their offsets, from the file's position to `end` or the end of file.
+def done_path(folder: Path, number: int) -> Path:
+    """Path of what is remembered of a segment's entries that are done."""
+    return folder / f"{number:012d}.done"
+
+
+def framed(body: bytes) -> bytes:
+    """Return the line of a body."""
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def read_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Read bodies with their offsets, from the file's position to the end of file.
 
     Damaged lines are logged and left out; a torn tail is left out silently, as
     nobody was told that it is durable.
     """
     offset = file.tell()
-    while end is None or offset < end:
+    while True:
         line = file.readline()
         if not line.endswith(b"\n"):
             return
@@ -102,45 +112,51 @@ class Journal:
         self._next = max(segments(folder), default=0) + 1
 
     @property
-    def end(self) -> Position:
-        """Where the next line will be written, unless a new segment is started for it."""
-        with self._changed:
-            if self._current is None:
-                return Position(self._next, 0)
-            return Position(self._current.number, self._current.size)
+    def next_segment(self) -> int:
+        """Number of the segment that is started next; it grows with every writer of the folder."""
+        return self._next
 
-    def append(self, body: bytes) -> Position:
-        """Write a line without waiting for the disk.
+    def append(self, *bodies: bytes) -> int:
+        """Write lines without waiting for the disk.
+
+        Returns
+        -------
+        int
+            Number of the segment they are in.
 
         Raises
         ------
         JournalUnavailable
-            If it could not be written whole.
+            If they could not be written whole.
         """
-        line = b"%08x %b\n" % (zlib.crc32(body), body)
+        lines = b"".join(map(framed, bodies))
         with self._changed:
             segment = self._writable()
-            offset = segment.size
             try:
-                written = os.write(segment.descriptor, line)
-                while written < len(line):
-                    written += os.write(segment.descriptor, line[written:])
+                written = os.write(segment.descriptor, lines)
+                while written < len(lines):
+                    written += os.write(segment.descriptor, lines[written:])
             except OSError as error:
                 self._give_up(segment)
                 raise _unavailable("cannot write the journal", error) from error
-            segment.size += len(line)
-            return Position(segment.number, offset)
+            segment.size += len(lines)
+            return segment.number
 
-    def append_durably(self, body: bytes) -> Position:
-        """Write a line and return when it is on the disk.
+    def append_durably(self, *bodies: bytes) -> int:
+        """Write lines and return when they are on the disk.
+
+        Returns
+        -------
+        int
+            Number of the segment they are in.
 
         Raises
         ------
         JournalUnavailable
-            If it may not be there.
+            If they may not be there.
         """
         with self._changed:
-            position = self.append(body)
+            number = self.append(*bodies)
             segment = self._current
             assert segment is not None
             segment.waiting += 1
@@ -149,14 +165,7 @@ class Journal:
             finally:
                 segment.waiting -= 1
                 self._close_if_over(segment)
-            return position
-
-    def remove(self, number: int) -> None:
-        """Remove a segment nobody needs any more."""
-        with self._changed:
-            if self._current is not None and self._current.number == number:
-                self._retire()
-            segment_path(self._folder, number).unlink(missing_ok=True)
+            return number
 
     def close(self) -> None:
         """Stop writing."""

@@ -22,6 +22,17 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection comes from, and how."""
+
+    address: str
+    port: int
+    tls: bool
+    over_limit: bool
+    """Whether there are too many associations already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sender:
     """Who sends, and to which tenant."""
 
@@ -35,7 +46,6 @@ class Sender:
 class Request:
     """The command set of a C-STORE-RQ, and the transfer syntax of its data set."""
 
-    message_id: int
     abstract_syntax: str
     sop_class_uid: str
     sop_instance_uid: str

@@ -1,22 +1,30 @@
-"""The gateway, put together."""
+"""The gateway, put together: it listens, receivers receive, a relay tells Kafka."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
+from typing import Any, Final
 
 from pacsless.archive import open_archive
 from pacsless.errors import PacslessError
-from pacsless.outbox import Outbox
-from pacsless.settings import Settings
+from pacsless.outbox import Backlog, Outbox, OutboxOwned, Owner, outbox_folders
+from pacsless.postgres import Database
+from pacsless.settings import InvalidSetting, Settings
+from scp_gateway import process
 from scp_gateway.admin import AdminServer, Metrics
-from scp_gateway.application_entity import ApplicationEntity
-from scp_gateway.c_store import StorageService
+from scp_gateway.application_entities import ApplicationEntities, Remote
+from scp_gateway.listener import Admission, Listener
+from scp_gateway.receivers import ReceiverProcess
 from scp_gateway.recovery import FORGOTTEN_SECONDS, recover
 from scp_gateway.relay import RecordSender, Relay
 from scp_gateway.settings import GatewaySettings
+from scp_gateway.storage_commitment import Checker, Deliverer, Transactions
 
+_FORMER_SECONDS: Final = 30.0
+"""How long a receiver of a gateway that was killed may take to notice."""
 _log = logging.getLogger(__name__)
 
 
@@ -36,27 +44,72 @@ class Gateway:
         If another gateway has this spool.
     ArchiveUnavailable
         If promises of an earlier run cannot be looked after.
+    InvalidSetting
+        If a file that a setting names is not what it should be.
     OSError
         If a port is taken.
     """
 
     def __init__(self, settings: Settings, own: GatewaySettings, producer: RecordSender) -> None:
         self._own = own
+        self._spool = Path(settings.spool)
+        self._owner = Owner(self._spool)
         self._archive = open_archive(settings)
-        self._outbox = Outbox(Path(settings.spool), high_water_percent=own.high_water_percent)
-        _log.info("recovered", extra={"fields": recover(self._archive, self._outbox)})
+        self._entities_text = own.entities_text()
+        self._entities = self._read_entities(self._entities_text)
+        own.tls_context()  # wrong files are told of now, not by every receiver
+        count = own.processes or process.cores()
+        for folder in {
+            *outbox_folders(self._spool),
+            *(process.outbox_folder(self._spool, number) for number in range(count)),
+        }:
+            self._recover_folder(folder)
         self._stopping = threading.Event()
-        self._metrics = Metrics(self._outbox)
-        self._service = StorageService(self._archive, self._outbox, self._metrics.count)
-        self._entity = ApplicationEntity(own, self._service)
-        self._metrics.associations = lambda: self._entity.associations
-        self._relay = Relay(self._outbox, producer)
-        self._admin = AdminServer(own.host, own.admin_port, self._metrics, self._not_ready)
+        self._backlog = Backlog(outbox_folders(self._spool))
+        self._relay = Relay(self._backlog, producer)
+        self._admission = Admission(own.max_associations, own.max_associations_per_address)
+        self._receivers = [
+            ReceiverProcess(
+                number,
+                self._backlog.event,
+                recover=self._recover,
+                first_message=self._entities_message,
+                on_ended=self._admission.leave,
+            )
+            for number in range(count)
+        ]
+        self._listeners = [
+            Listener(
+                own.host,
+                port,
+                tls=tls,
+                admission=self._admission,
+                receivers=self._receivers,
+                entities=lambda: self._entities,
+            )
+            for port, tls in ((own.port, False), (own.tls_port, True))
+            if port >= 0
+        ]
+        self._deliverer = self._make_deliverer(settings) if own.storage_commitment else None
+        self._metrics = Metrics(
+            self._backlog, self._receivers, self._listeners, self._admission, self._deliverer
+        )
+        self._admin = AdminServer(
+            own.host, own.admin_port, self._metrics, self._not_alive, self._not_ready
+        )
 
-    @property
-    def port(self) -> int:
-        """The DICOM port."""
-        return self._entity.port
+    def _make_deliverer(self, settings: Settings) -> Deliverer:
+        return Deliverer(
+            Transactions(self._spool),
+            Checker(
+                Database.from_settings(settings),
+                self._archive,
+                wait_seconds=self._own.commitment_wait_seconds,
+            ),
+            self._remote,
+            tls=self._own.outgoing_tls_context(),
+            retry_seconds=self._own.commitment_retry_seconds,
+        )
 
     @property
     def admin_port(self) -> int:
@@ -66,41 +119,124 @@ class Gateway:
     def start(self) -> None:
         """Take instances; returns at once."""
         self._relay.start()
-        self._entity.start()
         self._admin.start()
+        for receiver in self._receivers:
+            receiver.start()
+        for listener in self._listeners:
+            listener.start()
+        if self._deliverer is not None:
+            self._deliverer.start()
         _log.info(
             "listening",
             extra={
                 "fields": {
                     "host": self._own.host,
-                    "port": self.port,
+                    "ports": {one.name: one.port for one in self._listeners},
                     "admin_port": self.admin_port,
-                    "ae_titles": dict(self._own.tenants),
+                    "processes": len(self._receivers),
+                    "ae_titles": self._entities.tenants,
                 }
             },
         )
 
+    def reload(self) -> None:
+        """Read the AE file and the TLS files again; associations go on as they were admitted."""
+        try:
+            text = self._own.entities_text()
+            entities = self._read_entities(text)
+            self._own.tls_context()
+        except PacslessError:
+            _log.exception("what is wrong with the new configuration; the old one stays")
+            return
+        self._entities_text, self._entities = text, entities
+        for receiver in self._receivers:
+            receiver.tell(self._entities_message())
+        _log.info("configuration read again", extra={"fields": {"ae_titles": entities.tenants}})
+
+    def look(self) -> None:
+        """Reload if the AE file has changed: a ConfigMap's update sends no signal."""
+        if self._own.ae_file:
+            try:
+                changed = self._own.entities_text() != self._entities_text
+            except PacslessError:
+                changed = True
+            if changed:
+                self.reload()
+
     def sweep(self) -> None:
         """Remove what senders left half received; call it now and then."""
         try:
-            self._archive.sweep(set(), FORGOTTEN_SECONDS)
+            self._archive.sweep(FORGOTTEN_SECONDS)
         except (OSError, PacslessError):
             _log.exception("could not sweep the incoming folder")
 
     def stop(self) -> None:
         """Let senders finish, publish what can be published, and stop."""
         self._stopping.set()
-        self._entity.stop(self._own.stop_seconds)
+        for listener in self._listeners:
+            listener.stop()
+        for receiver in self._receivers:
+            receiver.stop(self._own.stop_seconds)
+        for receiver in self._receivers:
+            receiver.join(2 * self._own.stop_seconds + 5)
+        if self._deliverer is not None:
+            self._deliverer.stop(1.0)
         self._relay.stop(self._own.stop_seconds)
-        left = self._outbox.depth.entries
+        left = self._backlog.depth.entries
         self._admin.shutdown()
         self._admin.server_close()
-        self._outbox.close()
         _log.info("stopped", extra={"fields": {"waiting_for_kafka": left}})
+
+    def _remote(self, tenant_id: str, title: str) -> Remote | None:
+        return self._entities.remote(tenant_id, title)
+
+    def _read_entities(self, text: str | None) -> ApplicationEntities:
+        entities = process.entities_of(process.entities_message(self._own.ae_titles, text))
+        if entities.needs_certificates and not self._own.tls_client_ca:
+            raise InvalidSetting(
+                "setting",
+                f"{self._own.ae_file} lists client certificates: set "
+                "PACSLESS_GATEWAY_TLS_CLIENT_CA, or nobody can show one",
+            )
+        return entities
+
+    def _entities_message(self) -> dict[str, Any]:
+        return process.entities_message(self._own.ae_titles, self._entities_text)
+
+    def _recover(self, number: int) -> None:
+        self._recover_folder(process.outbox_folder(self._spool, number))
+
+    def _recover_folder(self, folder: Path) -> None:
+        """Look after what a receiver has left; a receiver that still ends is waited for."""
+        deadline = time.monotonic() + _FORMER_SECONDS
+        while True:
+            try:
+                outbox = Outbox(folder)
+                break
+            except OutboxOwned:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        try:
+            number = int(folder.name.rpartition("-")[2])
+            found = recover(self._archive, outbox, process.incoming_owner(self._spool, number))
+        finally:
+            outbox.close()
+        if any(found.values()):
+            _log.warning("recovered", extra={"fields": {"outbox": folder.name, **found}})
+
+    def _not_alive(self) -> str:
+        if all(one.statistics()[0] for one in self._receivers if one.is_ready):
+            return ""
+        return "a receiver does not answer"
 
     def _not_ready(self) -> str:
         if self._stopping.is_set():
             return "stopping"
-        if not self._entity.is_listening:
+        if not all(one.is_alive() for one in self._listeners):
             return "not listening"
-        return "the spool's disk is above its high-water mark" if self._outbox.is_full else ""
+        if not any(one.is_ready for one in self._receivers):
+            return "no receiver is ready"
+        if any(one.statistics()[1]["is_full"] for one in self._receivers):
+            return "a disk is above its high-water mark"
+        return ""

@@ -1,76 +1,217 @@
-"""Which presentation contexts the gateway accepts."""
+"""Association negotiation as the acceptor: PS3.8 §9.3.2 to §9.3.4, PS3.7 Annex D.
+
+pynetdicom encodes and decodes the PDUs and matches presentation contexts and
+roles; what is accepted is decided here.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass
+from struct import unpack_from
+from typing import Any, Final
 
-from pydicom._uid_dict import UID_dictionary
-from pynetdicom import sop_class
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    AsynchronousOperationsWindowNegotiation,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+    SOPClassCommonExtendedNegotiation,
+    SOPClassExtendedNegotiation,
+)
+from pynetdicom.presentation import negotiate_as_acceptor
 
-from pacsless.dicom.transfer_syntaxes import is_storable
-
-# Storage of things that belong to no study, a directory of media, and services
-# that are about storage: no instance of them has a place under a study.
-_NOT_UNDER_A_STUDY: Final = (
-    "Storage Commitment",
-    "Media Storage Directory",
-    "Defined Procedure Protocol",
-    "Protocol Approval",
-    "Inventory",
-    "Hanging Protocol",
-    "Color Palette",
-    "Implant",
+from pacsless.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from scp_gateway.pdu import AbortReason, BrokenProtocol
+from scp_gateway.presentation import (
+    STORAGE_COMMITMENT,
+    VERIFICATION,
+    Offer,
+    declared_storage,
+    supported,
 )
 
-STORAGE: Final[frozenset[str]] = frozenset(
-    {
-        *sop_class._STORAGE_CLASSES.values(),
-        # The retired ones, and DICOS and DICONDE, which pynetdicom leaves out.
-        *(
-            uid
-            for uid, (name, kind, *_) in UID_dictionary.items()
-            if kind == "SOP Class"
-            and "Storage" in name
-            and not any(word in name for word in _NOT_UNDER_A_STUDY)
-        ),
-    }
-)
-"""Every storage SOP class known, retired and private ones included."""
+APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+LOCAL_LIMIT_EXCEEDED: Final = (2, 3, 2)
+"""Rejected transient, by the presentation related service-provider (PS3.8 Table 9-21)."""
+MAX_WINDOW: Final = 16
+"""Operations a sender may have outstanding, if it asks for several."""
 
-VERIFICATION: Final = "1.2.840.10008.1.1"
+_CONTEXT_NOT_SUPPORTED: Final = (1, 1, 2)
+_VERSION_NOT_SUPPORTED: Final = (1, 2, 2)
+# PS3.8 §9.3.2.2: identifiers are odd, so there are 128 of them.
+_MAX_CONTEXTS: Final = 128
+# Nobody proposes all the transfer syntaxes there are in each of 128 contexts.
+_MAX_SUB_ITEMS: Final = 8192
+# PS3.4 Table B.3-1: Level 2 (Full), Digital Signature Level 3 (data sets stay as they
+# are, bit by bit), no coercion of elements.
+_STORAGE_INFORMATION: Final = bytes((2, 0, 3, 0, 0, 0))
+_log = logging.getLogger(__name__)
 
 
-def supported(
-    requested: Iterable[PresentationContext], any_sop_class: bool
-) -> list[PresentationContext]:
-    """Return what to support of what a sender proposes.
+class Rejected(Exception):
+    """The association cannot be: result, source and reason of the A-ASSOCIATE-RJ."""
 
-    pynetdicom accepts the first supported transfer syntax the sender proposes,
-    in *our* order, so ours is made the sender's: nothing else tells which
-    encoding the sender has its files in, and a sender that gets its first
-    choice need not convert.
+    def __init__(self, rejection: tuple[int, int, int], why: str) -> None:
+        super().__init__(why)
+        self.rejection = rejection
+        self.why = why
 
-    Parameters
-    ----------
-    requested
-        The presentation contexts of the A-ASSOCIATE-RQ.
-    any_sop_class
-        Whether to take abstract syntaxes nobody here has heard of for storage.
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context."""
+
+    abstract_syntax: str
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What an association is about."""
+
+    contexts: dict[int, Context]
+    """Accepted presentation contexts by identifier."""
+    max_pdu: int
+    """Largest PDU the peer receives; 0 for no limit."""
+    accept: bytes
+    """The A-ASSOCIATE-AC PDU."""
+
+
+def read_request(pdu: bytes) -> A_ASSOCIATE:
+    """Decode an A-ASSOCIATE-RQ PDU (PS3.8 Table 9-11).
+
+    Raises
+    ------
+    BrokenProtocol
+        If it is none.
+    Rejected
+        If it speaks another protocol version or application context.
     """
-    found: dict[str, dict[str, None]] = {}
-    for context in requested:
-        abstract = str(context.abstract_syntax)
-        if abstract == VERIFICATION or _is_storage(abstract, any_sop_class):
-            offered = found.setdefault(abstract, {})
-            offered.update((str(one), None) for one in context.transfer_syntax)
-    return [
-        build_context(abstract, accepted)
-        for abstract, offered in found.items()
-        if (accepted := [one for one in offered if is_storable(one)])
+    _check_items(pdu)
+    decoded = A_ASSOCIATE_RQ()
+    try:
+        decoded.decode(pdu)
+        request = decoded.to_primitive()
+    except Exception:  # noqa: BLE001  # whatever hostile bytes make the library raise
+        raise _broken() from None
+    contexts = request.presentation_context_definition_list
+    if len({one.context_id for one in contexts}) != len(contexts):
+        raise _broken()
+    # PS3.8 Table 9-11: one bit a version, and only the first is looked at.
+    if not decoded.protocol_version & 1:
+        raise Rejected(_VERSION_NOT_SUPPORTED, "protocol version")
+    if str(request.application_context_name) != APPLICATION_CONTEXT:
+        raise Rejected(_CONTEXT_NOT_SUPPORTED, "application context")
+    return request
+
+
+def _check_items(pdu: bytes) -> None:
+    """Count what the library would make objects of, before it does."""
+    contexts = 0
+    sub_items = 0
+    for kind, start, end in _items(pdu, 74, len(pdu)):
+        contexts += kind == 0x20
+        inner = {0x20: start + 4, 0x50: start}.get(kind, end)
+        sub_items += sum(1 for _ in _items(pdu, inner, end))
+        if contexts > _MAX_CONTEXTS or sub_items > _MAX_SUB_ITEMS:
+            raise BrokenProtocol(AbortReason.INVALID_PARAMETER, "an A-ASSOCIATE-RQ out of bounds")
+
+
+def _items(pdu: bytes, start: int, end: int) -> Iterable[tuple[int, int, int]]:
+    while start + 4 <= end:
+        kind, length = unpack_from(">BxH", pdu, start)
+        yield kind, start + 4, min(start + 4 + length, end)
+        start += 4 + length
+
+
+def _broken() -> BrokenProtocol:
+    return BrokenProtocol(AbortReason.INVALID_PARAMETER, "an A-ASSOCIATE-RQ that is none")
+
+
+def accept(request: A_ASSOCIATE, offer: Offer) -> Negotiated:
+    """Negotiate presentation contexts, roles and the rest, and encode the A-ASSOCIATE-AC."""
+    asked: dict[type, list[Any]] = {}
+    for item in request.user_information:
+        asked.setdefault(type(item), []).append(item)
+    declared = declared_storage(asked.get(SOPClassCommonExtendedNegotiation, []))
+    roles = {
+        item.sop_class_uid: (item.scu_role, item.scp_role)
+        for item in asked.get(SCP_SCU_RoleSelectionNegotiation, [])
+    }
+    results, role_replies = negotiate_as_acceptor(
+        request.presentation_context_definition_list,
+        supported(request.presentation_context_definition_list, offer, declared),
+        roles,
+    )
+    contexts = {
+        int(one.context_id or 0): Context(str(one.abstract_syntax), str(one.transfer_syntax[0]))
+        for one in results
+        if one.result == 0
+    }
+    reply = A_ASSOCIATE()
+    reply.application_context_name = APPLICATION_CONTEXT
+    reply.calling_ae_title = request.calling_ae_title
+    reply.called_ae_title = request.called_ae_title
+    reply.result = 0
+    reply.result_source = 1
+    reply.presentation_context_definition_results_list = results
+    reply.user_information = [
+        _maximum_length(offer.max_pdu),
+        *_implementation(),
+        *role_replies,
+        *map(_window, asked.get(AsynchronousOperationsWindowNegotiation, [])),
+        *_storage_level(asked.get(SOPClassExtendedNegotiation, []), contexts.values()),
     ]
+    lengths = [
+        item.maximum_length_received or 0 for item in asked.get(MaximumLengthNotification, [])
+    ]
+    return Negotiated(contexts, min(lengths, default=0), bytes(A_ASSOCIATE_AC(reply).encode()))
 
 
-def _is_storage(abstract: str, any_sop_class: bool) -> bool:
-    return abstract in STORAGE or (any_sop_class and abstract not in UID_dictionary)
+def reject(result: int, source: int, reason: int) -> bytes:
+    """Encode an A-ASSOCIATE-RJ PDU (PS3.8 Table 9-21)."""
+    reply = A_ASSOCIATE()
+    reply.result, reply.result_source, reply.diagnostic = result, source, reason
+    return bytes(A_ASSOCIATE_RJ(reply).encode())
+
+
+def _storage_level(
+    items: Iterable[SOPClassExtendedNegotiation], contexts: Iterable[Context]
+) -> Iterable[SOPClassExtendedNegotiation]:
+    accepted = {one.abstract_syntax for one in contexts} - {VERIFICATION, STORAGE_COMMITMENT}
+    for item in items:
+        if str(item.sop_class_uid) in accepted:
+            reply = SOPClassExtendedNegotiation()
+            reply.sop_class_uid = item.sop_class_uid
+            reply.service_class_application_information = _STORAGE_INFORMATION
+            yield reply
+
+
+def _window(
+    asked: AsynchronousOperationsWindowNegotiation,
+) -> AsynchronousOperationsWindowNegotiation:
+    # PS3.7 §D.3.3.3: not more than was asked for, where 0 asks for no limit. We
+    # answer in the order of the requests, and invoke one operation at a time.
+    reply = AsynchronousOperationsWindowNegotiation()
+    invoked = asked.maximum_number_operations_invoked or MAX_WINDOW
+    reply.maximum_number_operations_invoked = min(invoked, MAX_WINDOW)
+    reply.maximum_number_operations_performed = 1
+    return reply
+
+
+def _maximum_length(max_pdu: int) -> MaximumLengthNotification:
+    item = MaximumLengthNotification()
+    item.maximum_length_received = max_pdu
+    return item
+
+
+def _implementation() -> tuple[Any, Any]:
+    uid, version = ImplementationClassUIDNotification(), ImplementationVersionNameNotification()
+    uid.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    return uid, version

@@ -16,8 +16,15 @@ FORGOTTEN_SECONDS: Final = 3600.0
 _log = logging.getLogger(__name__)
 
 
-def recover(archive: Archive, outbox: Outbox) -> dict[str, int]:
-    """Finish what an earlier run promised, and remove what it left half received.
+def recover(archive: Archive, outbox: Outbox, owner: str) -> dict[str, int]:
+    """Finish what a receiver promised, and remove what it left half received.
+
+    Parameters
+    ----------
+    archive, outbox
+        The receiver's; it does not run.
+    owner
+        Its name among those that write incoming files.
 
     Returns
     -------
@@ -32,7 +39,7 @@ def recover(archive: Archive, outbox: Outbox) -> dict[str, int]:
         If the archive cannot say: start again when it can.
     """
     counts = {"finished": 0, "found": 0, "dropped": 0}
-    for intent in outbox.unfinished:
+    for intent in outbox.unfinished():
         fate = _fate(archive, intent)
         counts[fate] += 1
         if fate == "dropped":
@@ -42,7 +49,7 @@ def recover(archive: Archive, outbox: Outbox) -> dict[str, int]:
             outbox.cancel(intent)
         else:
             outbox.kept(intent)
-    counts["swept"] = archive.sweep(set(), FORGOTTEN_SECONDS)
+    counts["swept"] = archive.sweep(0, owner)
     return counts
 
 

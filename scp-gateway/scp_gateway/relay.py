@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from pacsless.codec import Record
-from pacsless.outbox import Entry, Outbox
+from pacsless.outbox import Backlog, Entry
 
 _WINDOW: Final = 1000
 """Entries sent and not acknowledged, at most."""
@@ -36,7 +36,7 @@ class RecordSender(Protocol):
 
 
 class Relay(threading.Thread):
-    """Publishes entries in the outbox's order, and marks them done on the broker's word.
+    """Publishes entries in the order of each outbox, and marks them done on the broker's word.
 
     When one fails, or nothing comes back for too long, the connection is dropped
     and all that was on its way goes again over a new one, in order and with the
@@ -44,17 +44,17 @@ class Relay(threading.Thread):
     """
 
     def __init__(
-        self, outbox: Outbox, producer: RecordSender, patience: float = _PATIENCE_SECONDS
+        self, backlog: Backlog, producer: RecordSender, patience: float = _PATIENCE_SECONDS
     ) -> None:
         super().__init__(name="relay", daemon=True)
-        self._outbox = outbox
+        self._backlog = backlog
         self._producer = producer
         self._came_back: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
         self._attempts = 0
         self._sent: dict[int, Entry] = {}
         """What is on its way, by attempt: a second one of an entry is another."""
         self._open_records: dict[int, int] = {}
-        self._failed: dict[int, Entry] = {}
+        self._failed: dict[tuple[int, int], Entry] = {}
         self._back_off = _BACK_OFF[0]
         self._patience = patience
         self._moved_at = time.monotonic()
@@ -75,7 +75,7 @@ class Relay(threading.Thread):
     def stop(self, seconds: float) -> None:
         """Publish what is left, for at most `seconds` and while Kafka takes it, and end."""
         deadline = time.monotonic() + seconds
-        while self._outbox.depth.entries and not self._failed and time.monotonic() < deadline:
+        while self._backlog.depth.entries and not self._failed and time.monotonic() < deadline:
             time.sleep(_WAIT_SECONDS / 4)
         self._stop_at = time.monotonic()
         # It may hang in a connection for seconds; what it holds is not lost.
@@ -89,12 +89,14 @@ class Relay(threading.Thread):
         room = min(_BATCH, _WINDOW - len(self._sent))
         if room > 0:
             # With records on their way, look for their return soon.
-            self._send(self._outbox.take(room, _WAIT_SECONDS / 20 if self._sent else _WAIT_SECONDS))
+            self._send(
+                self._backlog.take(room, _WAIT_SECONDS / 20 if self._sent else _WAIT_SECONDS)
+            )
 
     def _settle(self) -> None:
         """Take in what came back; wait for something if nothing else can be done."""
         must_wait = len(self._sent) >= _WINDOW
-        done: list[int] = []
+        done: list[tuple[int, int]] = []
         failure: BaseException | None = None
         while True:
             try:
@@ -117,7 +119,7 @@ class Relay(threading.Thread):
                 del self._open_records[attempt]
                 done.append(self._sent.pop(attempt).id)
         if done:
-            self._outbox.done(done)
+            self._backlog.done(done)
             self.is_connected = True
             self._back_off = _BACK_OFF[0]
         if failure is None and self._sent and time.monotonic() - self._moved_at > self._patience:
@@ -148,7 +150,7 @@ class Relay(threading.Thread):
         if self.is_connected or self._back_off == _BACK_OFF[0]:
             _log.warning(
                 "Kafka does not take events; they wait in the outbox",
-                extra={"fields": {"waiting": self._outbox.depth.entries}},
+                extra={"fields": {"waiting": self._backlog.depth.entries}},
                 exc_info=error,
             )
         self.is_connected = False

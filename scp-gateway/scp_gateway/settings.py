@@ -5,11 +5,14 @@ Archive, spool and Kafka are `pacsless.settings.Settings`, as everywhere.
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from pacsless.identity import valid_tenant
 from pacsless.settings import FromEnviron, InvalidSetting
+from scp_gateway.application_entities import ApplicationEntities
+from scp_gateway.tls import client_context, server_context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,63 +24,120 @@ class GatewaySettings(FromEnviron):
     host: str = "127.0.0.1"
     """Address to listen on for DICOM, and for the admin port."""
     port: int = 11112
-    """DICOM port."""
+    """DICOM port; -1 for none, where there is one with TLS."""
     admin_port: int = 8081
     """HTTP port of ``/healthz``, ``/readyz`` and ``/metrics``."""
+    tls_port: int = -1
+    """DICOM port with TLS, of custom 2762; -1 for none."""
+    tls_certificate: str = ""
+    """PEM file of the gateway's certificate, with intermediate ones."""
+    tls_key: str = ""
+    """PEM file of its key."""
+    tls_client_ca: str = ""
+    """PEM file of authorities: senders must have a certificate of theirs. Empty to ask for none."""
     ae_titles: tuple[str, ...] = ("PACSLESS=default",)
     """Called AE titles and the tenant each belongs to, ``TITLE=tenant``; others are rejected."""
+    ae_file: str = ""
+    """TOML file in place of that, with allow-lists; read again when it changes and on SIGHUP."""
     any_sop_class: bool = False
     """Whether to take instances of SOP classes nobody here has heard of."""
+    storage_commitment: bool = True
+    """Whether to be SCP of the Storage Commitment Push Model; needs PostgreSQL."""
+    commitment_wait_seconds: int = 300
+    """How long what is asked for may take to appear in the index."""
+    commitment_retry_seconds: int = 86_400
+    """For how long a result is tried to be delivered."""
+    processes: int = 0
+    """Processes that receive; 0 for one a core."""
     max_associations: int = 64
     """Associations at a time; more are rejected as transient, local limit exceeded."""
+    max_associations_per_address: int = 32
+    """Connections at a time from one address; more are closed unheard."""
     max_pdu: int = 131072
     """Largest PDU the gateway receives, in bytes."""
+    max_object_mb: int = 16_384
+    """Largest data set, in MiB; the association of a larger one is aborted."""
+    max_association_mb: int = 1_048_576
+    """Most that one association may send, in MiB; then it is aborted."""
+    max_tenant_mb: int = 65_536
+    """Most that a tenant may be sending to one process at a time, in MiB; more gets 0xA700."""
     association_seconds: int = 30
-    """How long a connection may take to ask for its association."""
+    """How long a connection may take for TLS and for asking for its association."""
     idle_seconds: int = 120
-    """How long a sender may be silent before it is aborted."""
+    """How long a sender may be silent between PDUs before it is aborted."""
+    pdu_seconds: int = 60
+    """How long one PDU may take from its first byte on."""
     stop_seconds: int = 20
     """How long a stop waits for senders, and then again for Kafka."""
     high_water_percent: int = 90
-    """How full the spool's disk may get before instances are refused."""
+    """How full the disks of spool and archive may get before instances are refused."""
 
     def __post_init__(self) -> None:
         for name, value, lowest, highest in (
+            ("PROCESSES", self.processes, 0, 256),
             ("MAX_ASSOCIATIONS", self.max_associations, 1, 10_000),
+            ("MAX_ASSOCIATIONS_PER_ADDRESS", self.max_associations_per_address, 1, 10_000),
             ("MAX_PDU", self.max_pdu, 4096, 1 << 20),
+            ("MAX_OBJECT_MB", self.max_object_mb, 1, 1 << 30),
+            ("MAX_ASSOCIATION_MB", self.max_association_mb, 1, 1 << 30),
+            ("MAX_TENANT_MB", self.max_tenant_mb, 1, 1 << 30),
             ("ASSOCIATION_SECONDS", self.association_seconds, 1, 3600),
             ("IDLE_SECONDS", self.idle_seconds, 1, 86_400),
+            ("PDU_SECONDS", self.pdu_seconds, 1, 86_400),
             ("STOP_SECONDS", self.stop_seconds, 0, 3600),
             ("HIGH_WATER_PERCENT", self.high_water_percent, 0, 100),
+            ("COMMITMENT_WAIT_SECONDS", self.commitment_wait_seconds, 0, 86_400),
+            ("COMMITMENT_RETRY_SECONDS", self.commitment_retry_seconds, 0, 30 * 86_400),
         ):
             if not lowest <= value <= highest:
                 raise InvalidSetting(
                     "setting", f"{self.PREFIX}{name} must be from {lowest} to {highest}"
                 )
-        _ = self.tenants
+        if self.port < 0 and self.tls_port < 0:
+            raise InvalidSetting(
+                "setting", f"set {self.PREFIX}PORT or {self.PREFIX}TLS_PORT: nothing would listen"
+            )
+        if self.tls_port >= 0 and not (self.tls_certificate and self.tls_key):
+            raise InvalidSetting(
+                "setting",
+                f"{self.PREFIX}TLS_PORT needs TLS_CERTIFICATE and TLS_KEY of the same prefix",
+            )
+        ApplicationEntities.from_titles(self.ae_titles)
 
-    @property
-    def tenants(self) -> dict[str, str]:
-        """Tenant of each called AE title.
+    def entities_text(self) -> str | None:
+        """Read the AE file, if there is one.
 
         Raises
         ------
         InvalidSetting
-            If a title or a tenant is malformed, or a title stands twice.
+            If it cannot be read.
         """
-        found: dict[str, str] = {}
-        for one in self.ae_titles:
-            title, equals, tenant = (part.strip() for part in one.partition("="))
-            # PS3.5 §6.2: up to 16 characters, no backslash, no control characters.
-            if not equals or not 0 < len(title) <= 16 or not title.isascii():
-                raise InvalidSetting(
-                    "setting", f"{self.PREFIX}AE_TITLES is a list of TITLE=tenant, not {one!r}"
-                )
-            if not title.isprintable() or "\\" in title or title in found:
-                raise InvalidSetting(
-                    "setting", f"{self.PREFIX}AE_TITLES: {title!r} is no AE title or stands twice"
-                )
-            found[title] = valid_tenant(tenant)
-        if not found:
-            raise InvalidSetting("setting", f"{self.PREFIX}AE_TITLES names no AE title")
-        return found
+        if not self.ae_file:
+            return None
+        try:
+            return Path(self.ae_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise InvalidSetting(
+                "setting", f"{self.PREFIX}AE_FILE {self.ae_file} cannot be read: {why}"
+            ) from None
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Make what the TLS port needs, from files as they are now.
+
+        Raises
+        ------
+        InvalidSetting
+            If a file is not what it should be.
+        """
+        if self.tls_port < 0:
+            return None
+        authorities = Path(self.tls_client_ca) if self.tls_client_ca else None
+        return server_context(Path(self.tls_certificate), Path(self.tls_key), authorities)
+
+    def outgoing_tls_context(self) -> ssl.SSLContext | None:
+        """Make what associations to others over TLS need: the same files."""
+        if self.tls_port < 0:
+            return None
+        authorities = Path(self.tls_client_ca) if self.tls_client_ca else None
+        return client_context(authorities, Path(self.tls_certificate), Path(self.tls_key))

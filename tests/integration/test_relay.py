@@ -13,7 +13,7 @@ from scp_gateway.relay import Relay
 from pacsless.bus import Consumer, Producer
 from pacsless.codec import to_record
 from pacsless.errors import Unavailable
-from pacsless.outbox import Outbox
+from pacsless.outbox import Backlog, Outbox
 from tests.events import EXAMPLES
 from tests.eventually import eventually
 
@@ -36,8 +36,9 @@ def test_what_waited_longer_than_the_delivery_timeout_arrives(
     empty_kafka: KafkaBroker, tmp_path: Path
 ) -> None:
     producer = Producer(empty_kafka.settings, "test", DELIVERY_SECONDS)
-    outbox = Outbox(tmp_path)
-    relay = Relay(outbox, producer, patience=DELIVERY_SECONDS + 4)
+    backlog = Backlog([tmp_path])
+    outbox = Outbox(tmp_path, backlog.wake)
+    relay = Relay(backlog, producer, patience=DELIVERY_SECONDS + 4)
     relay.start()
     events = [stored(number) for number in range(1500)]
     outbox.note([to_record(events[0], "/test")])
@@ -49,9 +50,9 @@ def test_what_waited_longer_than_the_delivery_timeout_arrives(
     # Until the first records have outlived their timeout, and what was sent after them too.
     eventually(lambda: not relay.is_connected)
     eventually(lambda: time.monotonic() - stopped > DELIVERY_SECONDS + 6)
-    assert outbox.depth.entries >= 1499
+    assert backlog.depth.entries >= 1499
     empty_kafka.start()
-    eventually(lambda: outbox.depth.entries == 0, within=120)
+    eventually(lambda: backlog.depth.entries == 0, within=120)
     relay.stop(5)
     producer.close()
     outbox.close()

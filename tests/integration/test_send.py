@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from scp_gateway.negotiation import STORAGE
+from scp_gateway.presentation import STORAGE
 
 from pacsless.send import send_paths
 from pacsless.send.command import send

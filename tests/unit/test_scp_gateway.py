@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import scp_gateway.c_store
 from pynetdicom.presentation import build_context
 from scp_gateway.answers import Answer, Request, Sender, Status
-from scp_gateway.c_store import StorageService
-from scp_gateway.negotiation import STORAGE, supported
+from scp_gateway.application_entities import ApplicationEntities
+from scp_gateway.c_store import Reception
+from scp_gateway.presentation import STORAGE, Offer, supported
+from scp_gateway.received import Received
 from scp_gateway.recovery import recover
 from scp_gateway.settings import GatewaySettings
+from scp_gateway.storage import Limits, ObjectTooLarge, StorageService
 
 from pacsless.archive import Archive, Sealed
 from pacsless.archive.files import FileArchive
+from pacsless.codec import Record
 from pacsless.dicom.part10 import IMPLEMENTATION_VERSION_NAME, file_meta
 from pacsless.dicom.transfer_syntaxes import STORABLE
-from pacsless.errors import InvalidIdentity
 from pacsless.identity import InstanceIdentity
-from pacsless.outbox import Outbox
+from pacsless.outbox import Backlog, DiskSpace, Outbox
 from pacsless.settings import InvalidSetting
 from tests.instances import encode, make_dataset
 
 KEY = "default/1.2/1.3/1.4.dcm"
 CT = "1.2.840.10008.5.1.4.1.1.2"
+OFFER = Offer(131072, any_sop_class=False, storage_commitment=True)
+UNLIMITED = Limits(1 << 40, 1 << 40)
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
 
@@ -38,9 +43,31 @@ def archive(tmp_path: Path) -> FileArchive:
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    box = Outbox(tmp_path)
+    box = Outbox(tmp_path / "outbox")
     yield box
     box.close()
+
+
+def make_service(
+    archive: Archive,
+    outbox: Outbox,
+    on_answer: Callable[[Answer, int], None] = lambda *_: None,
+    limits: Limits = UNLIMITED,
+) -> StorageService:
+    space = DiskSpace([], 90)
+    return StorageService(archive, outbox, space, "test", on_answer, limits=limits)
+
+
+def conclude(reception: Reception) -> Answer:
+    """What an association does after the last fragment."""
+    answer = reception.finish()
+    reception.conclude()
+    reception.abandon()
+    return answer
+
+
+def publishable(folder: Path) -> list[tuple[Record, ...]]:
+    return [entry.records for entry in Backlog([folder]).take(100, 0)]
 
 
 def seal(archive: Archive, content: bytes) -> Sealed:
@@ -61,9 +88,9 @@ def seal(archive: Archive, content: bytes) -> Sealed:
 )
 def test_a_promise_after_a_crash(tmp_path: Path, crashed: str, fate: str) -> None:
     archive = FileArchive(tmp_path / "archive")
-    before = Outbox(tmp_path)
+    before = Outbox(tmp_path / "outbox")
     sealed = seal(archive, b"content")
-    before.intend(sealed, KEY, [])
+    before.intend(sealed, KEY, [record()])
     match crashed:
         case "before the folder":  # linked, and the temporary name is still there
             again = seal(archive, b"content")
@@ -75,20 +102,26 @@ def test_a_promise_after_a_crash(tmp_path: Path, crashed: str, fate: str) -> Non
         case "after losing a race":
             archive.keep(seal(archive, b"other"), KEY)
     before.close()
+    half = archive.incoming("gateway-0")
+    half.write(b"half an inst")
+    others = archive.incoming("gateway-1")
 
-    outbox = Outbox(tmp_path)
-    counts = recover(archive, outbox)
-    assert {name for name, count in counts.items() if count} == {fate}
+    outbox = Outbox(tmp_path / "outbox")
+    counts = recover(archive, outbox, "gateway-0")
+    assert {name for name, count in counts.items() if count} == {fate, "swept"}
     assert archive.sealed(sealed.name) is None
-    assert len(outbox.take(10, 0)) == (fate != "dropped")
+    assert [path.name for path in (archive.root / ".incoming").iterdir()] == [others.name]
+    assert publishable(tmp_path / "outbox") == ([(record(),)] if fate != "dropped" else [])
     if crashed == "after losing a race":
         assert archive.open(KEY).read() == b"other"
     elif fate != "dropped":
         assert hashlib.sha256(archive.open(KEY).read()).hexdigest() == sealed.sha256
+    assert not outbox.unfinished(), "recovering twice changes nothing"
     outbox.close()
-    after = Outbox(tmp_path)
-    assert not after.unfinished, "recovering twice changes nothing"
-    after.close()
+
+
+def record() -> Record:
+    return Record("storage_queue", b"default/1.2", b"{}", ())
 
 
 def test_a_bug_is_never_a_success(
@@ -98,19 +131,19 @@ def test_a_bug_is_never_a_success(
         raise ZeroDivisionError("Doe^Jane")
 
     answers: list[Answer] = []
-    service = StorageService(archive, outbox, lambda answer, _: answers.append(answer))
+    service = make_service(archive, outbox, lambda answer, _: answers.append(answer))
     ds = make_dataset()
     content = encode(ds)
-    request = Request(1, CT, CT, str(ds.SOPInstanceUID), EXPLICIT)
+    request = Request(CT, CT, str(ds.SOPInstanceUID), EXPLICIT)
     sender = Sender("default", "A", "B", "127.0.0.1")
-    monkeypatch.setattr(scp_gateway.c_store, "scan", broken)
-    reception = service.begin(request, sender)
+    monkeypatch.setattr(Received, "identifiers", broken)
+    reception = Reception(service, request, sender)
     reception.write(content[content.index(b"\x08\x00\x05\x00") :])
-    assert reception.finish().status == Status.PROCESSING_FAILURE
+    assert conclude(reception).status == Status.PROCESSING_FAILURE
     monkeypatch.undo()
-    reception = service.begin(request, sender)
+    reception = Reception(service, request, sender)
     reception.write(content[content.index(b"\x08\x00\x05\x00") :])
-    assert reception.finish().status == Status.SUCCESS
+    assert conclude(reception).status == Status.SUCCESS
     assert [one.outcome for one in answers] == ["refused", "stored"]
     assert "Doe" not in repr(answers)
 
@@ -128,40 +161,74 @@ def test_a_duplicate_is_promised_as_durably_as_the_first(
         meta = meta.replace(IMPLEMENTATION_VERSION_NAME.encode(), b"X" * 12)
     uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
     archive.keep(seal(archive, meta + data_set), InstanceIdentity("default", *uids).key)
-    outbox = Outbox(tmp_path)
-    # What is only noted a power cut may take back.
-    monkeypatch.setattr(outbox, "note", lambda _: None)
-    service = StorageService(archive, outbox, lambda *_: None)
-    reception = service.begin(
-        Request(1, CT, CT, str(ds.SOPInstanceUID), EXPLICIT), Sender("default", "A", "B", "::1")
+    outbox = Outbox(tmp_path / "outbox")
+    real = outbox.kept
+    # What is only noted beside a mark a power cut may take back.
+    monkeypatch.setattr(outbox, "kept", lambda intent, _: real(intent))
+    service = make_service(archive, outbox)
+    reception = Reception(
+        service,
+        Request(CT, CT, str(ds.SOPInstanceUID), EXPLICIT),
+        Sender("default", "A", "B", "::1"),
     )
     reception.write(data_set)
-    answer = reception.finish()
+    answer = conclude(reception)
     assert (answer.status, answer.outcome) == (Status.SUCCESS, "duplicate")
-    (entry,) = outbox.take(10, 0)
-    (record,) = entry.records
-    assert json.loads(record.value)["Sha256"] == hashlib.sha256(meta + data_set).hexdigest()
+    ((told,),) = publishable(tmp_path / "outbox")
+    assert json.loads(told.value)["Sha256"] == hashlib.sha256(meta + data_set).hexdigest()
     assert not list((archive.root / ".incoming").iterdir())
-    outbox.done([entry.id])
-    assert outbox.depth.entries == 0
     outbox.close()
 
 
 def test_an_archive_that_fails_is_out_of_resources(tmp_path: Path, outbox: Outbox) -> None:
     archive = FileArchive(tmp_path / "archive")
-    service = StorageService(archive, outbox, lambda *_: None)
+    service = make_service(archive, outbox)
     ds = make_dataset()
     content = encode(ds)
     # A file stands where the study's folder should be.
     (archive.root / "default").write_text("in the way")
-    reception = service.begin(
-        Request(1, CT, CT, str(ds.SOPInstanceUID), EXPLICIT), Sender("default", "A", "B", "::1")
+    reception = Reception(
+        service,
+        Request(CT, CT, str(ds.SOPInstanceUID), EXPLICIT),
+        Sender("default", "A", "B", "::1"),
     )
     reception.write(content[content.index(b"\x08\x00\x05\x00") :])
-    assert reception.finish().status == Status.OUT_OF_RESOURCES
+    assert conclude(reception).status == Status.OUT_OF_RESOURCES
     assert not list((archive.root / ".incoming").iterdir())
-    (note,) = outbox.take(10, 0)
-    assert note.records[0].topic == "log_queue", "no promise is left"
+    ((note,),) = publishable(tmp_path / "outbox")
+    assert note.topic == "log_queue", "no promise is left"
+
+
+def test_an_object_without_end_is_cut_off(archive: FileArchive, outbox: Outbox) -> None:
+    service = make_service(archive, outbox, limits=Limits(1 << 20, 1 << 30))
+    reception = Reception(
+        service, Request(CT, CT, "1.2", EXPLICIT), Sender("default", "A", "B", "::1")
+    )
+    for _ in range(10):
+        reception.write(bytes(100_000))
+    with pytest.raises(ObjectTooLarge):
+        reception.write(bytes(100_000))
+    reception.abandon()
+    assert not list((archive.root / ".incoming").iterdir())
+
+
+def test_a_tenant_sends_so_much_at_once(archive: FileArchive, outbox: Outbox) -> None:
+    service = make_service(archive, outbox, limits=Limits(1 << 30, 4 << 20))
+    first, second, other = (
+        Reception(service, Request(CT, CT, "1.2", EXPLICIT), Sender(tenant, "A", "B", "::1"))
+        for tenant in ("a", "a", "b")
+    )
+    for reception in (first, second, other):
+        for _ in range(5):
+            reception.write(bytes(700_000))
+    assert len(list((archive.root / ".incoming").iterdir())) == 2, "the third's is kept"
+    assert conclude(second).reason == "tenant-limit"
+    for reception in (first, other):
+        reception.abandon()
+    again = Reception(service, Request(CT, CT, "1.2", EXPLICIT), Sender("a", "A", "B", "::1"))
+    for _ in range(5):
+        again.write(bytes(700_000))
+    assert conclude(again).status == Status.CANNOT_UNDERSTAND, "as far as its data set"
 
 
 def test_storage_sop_classes() -> None:
@@ -179,7 +246,7 @@ def test_storage_sop_classes() -> None:
 
 def test_every_transfer_syntax_of_every_storage_class() -> None:
     requested = [build_context(one, list(STORABLE)) for one in sorted(STORAGE)]
-    found = {str(one.abstract_syntax): one.transfer_syntax for one in supported(requested, False)}
+    found = {str(one.abstract_syntax): one.transfer_syntax for one in supported(requested, OFFER)}
     assert set(found) == STORAGE
     assert all(list(map(str, accepted)) == list(STORABLE) for accepted in found.values())
 
@@ -192,9 +259,11 @@ def test_what_is_not_storage_is_not_supported() -> None:
         build_context(CT, "1.2.3.4"),
         build_context("1.2.840.10008.1.1", IMPLICIT),
     ]
-    names = [str(one.abstract_syntax) for one in supported(requested, False)]
+    names = [str(one.abstract_syntax) for one in supported(requested, OFFER)]
     assert names == ["1.2.840.10008.1.1"]
-    names = [str(one.abstract_syntax) for one in supported(requested, True)]
+    names = [
+        str(one.abstract_syntax) for one in supported(requested, replace(OFFER, any_sop_class=True))
+    ]
     assert names == [unknown, "1.2.840.10008.1.1"]
 
 
@@ -206,7 +275,8 @@ def test_titles_name_tenants() -> None:
             "PACSLESS_GATEWAY_PORT": "104",
         }
     )
-    assert own.tenants == {"PACSLESS": "default", "Hosp B": "hospital-b"}
+    entities = ApplicationEntities.from_titles(own.ae_titles)
+    assert entities.tenants == {"PACSLESS": "default", "Hosp B": "hospital-b"}
     assert own.any_sop_class and own.port == 104
 
 
@@ -230,5 +300,5 @@ def test_wrong_settings_are_named(name: str, value: str) -> None:
 
 
 def test_a_reserved_tenant_is_refused() -> None:
-    with pytest.raises(InvalidIdentity):
+    with pytest.raises(InvalidSetting):
         GatewaySettings(ae_titles=("A=quarantine",))
