@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from pacsless.errors import Unavailable
@@ -31,26 +29,41 @@ def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def broker_errors(doing: str) -> Iterator[None]:
+class broker_errors:  # noqa: N801  # reads as what it is: with broker_errors("cannot send"):
     """Raise what Kafka's client raises as ours.
+
+    Parameters
+    ----------
+    doing
+        What cannot be done then: ``"cannot send"``.
 
     Raises
     ------
     Unavailable
         ``broker``.
     """
-    from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-    try:
-        yield
-    except (MessageSizeTooLargeError, RecordListTooLargeError):
-        # Said of whatever was on its way beside the record, too.
-        raise Unavailable(
-            "broker",
-            f"{doing}: a topic takes smaller records than ours may be: "
-            f"set its max.message.bytes to {MAX_MESSAGE_BYTES}",
-        ) from None
-    except (KafkaError, OSError) as error:
-        # Kafka's messages may quote a record; its class says enough.
-        raise Unavailable("broker", f"{doing}: {type(error).__name__}") from error
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if error is None:
+            return
+        from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+
+        if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+            # Said of whatever was on its way beside the record, too.
+            raise Unavailable(
+                "broker",
+                f"{self._doing}: a topic takes smaller records than ours may be: "
+                f"set its max.message.bytes to {MAX_MESSAGE_BYTES}",
+            ) from None
+        if isinstance(error, KafkaError | OSError):
+            # Kafka's messages may quote a record; its class says enough.
+            raise Unavailable("broker", f"{self._doing}: {type(error).__name__}") from error

@@ -6,7 +6,8 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Self
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pacsless.bus.connect import (
     MAX_DEAD_LETTER_BYTES,
@@ -23,6 +24,7 @@ from pacsless.settings import Settings
 if TYPE_CHECKING:
     from kafka import KafkaProducer
     from kafka.future import Future
+    from kafka.partitioner import Partitioner
 
 DELIVERY_SECONDS: Final = 30.0
 
@@ -215,9 +217,32 @@ class Producer:
                     max_block_ms=5_000,
                     delivery_timeout_ms=int(self._delivery_seconds * 1000),
                     allow_auto_create_topics=False,
+                    partitioner=_partitioner(),
                 )
                 self._pid = os.getpid()
             return self._client
+
+
+def _partitioner() -> Partitioner:
+    """Kafka's own choice of partitions, which remembers the hashes of keys.
+
+    Events of a study have one key, and the client hashes in Python.
+    """
+    from kafka.partitioner import DefaultPartitioner
+    from kafka.partitioner.default import murmur2
+
+    hashed = lru_cache(4096)(murmur2)
+
+    class RememberingPartitioner(DefaultPartitioner):  # type: ignore[misc]  # it is untyped
+        def partition(  # noqa: PLR0917  # the client calls it so
+            self, topic: str, key: Any, serialized_key: Any, value: Any, data: Any, cluster: Any
+        ) -> Any:
+            partitions = cluster.partitions_for_topic(topic)
+            if serialized_key is None or not partitions:
+                return super().partition(topic, key, serialized_key, value, data, cluster)
+            return sorted(partitions)[(hashed(serialized_key) & 0x7FFFFFFF) % len(partitions)]
+
+    return RememberingPartitioner()
 
 
 def _sendable(record: Record) -> Record:

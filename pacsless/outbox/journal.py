@@ -50,8 +50,13 @@ class _Segment:
 
 
 def segments(folder: Path) -> list[int]:
-    """Numbers of the segments in a folder, oldest first."""
-    return sorted(int(path.stem) for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+    """Numbers of the segments in a folder, oldest first; none if it is not there."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    stems = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
 def segment_path(folder: Path, number: int) -> Path:

@@ -148,20 +148,24 @@ class Reception:
         """Do what the sender need not wait for: it has its answer, or it is gone."""
         if self._answer is None:
             return
-        self._mark(
-            [
-                facts.received(
-                    self._request,
-                    self._sender,
-                    self._identifiers,
-                    self._answer,
-                    file_size=len(self._meta) + self.bytes,
-                    seconds=self._seconds,
-                    received_at=self._received_at,
-                )
-            ]
-        )
+        self._mark(self._attempt(self._answer))
         self._service.on_answer(self._answer, self.bytes)
+
+    def _attempt(self, answer: Answer) -> list[Record]:
+        try:
+            record = facts.received(
+                self._request,
+                self._sender,
+                self._identifiers,
+                answer,
+                file_size=len(self._meta) + self.bytes,
+                seconds=self._seconds,
+                received_at=self._received_at,
+            )
+        except Exception:  # noqa: BLE001  # the mark beside it is worth more than this event
+            _log.exception("an attempt could not be described")
+            return []
+        return [record]
 
     def _store(self) -> Answer:
         if self._failure is not None:

@@ -191,7 +191,11 @@ class Gateway:
         return self._entities.remote(tenant_id, title)
 
     def _read_entities(self, text: str | None) -> ApplicationEntities:
-        entities = process.entities_of(process.entities_message(self._own.ae_titles, text))
+        try:
+            entities = process.entities_of(process.entities_message(self._own.ae_titles, text))
+        except InvalidSetting as error:
+            where = f"{self._own.ae_file}: " if text is not None else ""
+            raise InvalidSetting(error.code, f"{where}{error.message}") from None
         if entities.needs_certificates and not self._own.tls_client_ca:
             raise InvalidSetting(
                 "setting",

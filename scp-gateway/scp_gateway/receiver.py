@@ -7,6 +7,7 @@ looks through the outbox.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from pacsless.archive import open_archive
 from pacsless.archive.files import FileArchive
+from pacsless.errors import PacslessError
 from pacsless.outbox import DiskSpace, Outbox
 from pacsless.postgres import Database
 from pacsless.settings import Settings
@@ -115,10 +117,17 @@ class Receiver:
                 case {"statistics": number}:
                     self._channel.send({"statistics": number, **self._statistics()})
                 case {"entities": _}:
-                    self._services.entities = process.entities_of(message)
-                    self._services.tls = self._own.tls_context()
+                    self._reload(message)
                 case {"stop": seconds}:
                     threading.Thread(target=self._stop, args=(seconds,)).start()
+
+    def _reload(self, message: dict[str, Any]) -> None:
+        self._services.entities = process.entities_of(message)
+        try:
+            self._services.tls = self._own.tls_context()
+        except PacslessError:
+            # The gateway has just read them: they are being changed again.
+            _log.exception("the TLS files could not be read; what they were before stays")
 
     def _serve(self, client: socket.socket, peer: Peer, number: int) -> None:
         try:
@@ -136,7 +145,8 @@ class Receiver:
             _log.info("a connection ended before it began")
         finally:
             client.close()
-            self._channel.send({"ended": number})
+            with contextlib.suppress(OSError):  # the gateway is gone, and this process about to be
+                self._channel.send({"ended": number})
 
     def _stop(self, seconds: float) -> None:
         """Let senders finish for `seconds`, end what is left, and leave."""
