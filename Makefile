@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up down status logs demo test lint format check bench docs lock clean
+.PHONY: help setup setup-test up down status logs demo test lint format check bench crash docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ test: setup-test ## Set up and run all tests: unit, contract, integration, e2e
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy pacsless functions scp-gateway
+	@.venv/bin/mypy pacsless functions scp-gateway bench
 
 format: setup ## Format the sources and mend what ruff can
 	@.venv/bin/ruff check --fix .
@@ -45,8 +45,11 @@ format: setup ## Format the sources and mend what ruff can
 
 check: lint test ## What CI runs
 
-bench: up ## Measure the running stack beside its peers, as ratios in one run
-	@$(PYTHON) -m bench.ingest
+bench: setup ## Measure ingest beside its peers, into docs/benchmarks.md (10 minutes)
+	@$(PYTHON) -m bench.ingest --write docs/benchmarks.md $(BENCH)
+
+crash: setup-test ## Kill the gateway, cut its power and fill its disk, for half an hour (root)
+	@$(PYTHON) -m tests.crash $(CRASH)
 
 docs: setup ## Renew the tables made from code
 	@$(PYTHON) -m pacsless.readme README.md
