@@ -162,8 +162,10 @@ class Orthanc(Receiver):
         super().__init__(profile, folder)
         self._inside = Path("/") / folder.relative_to(root) if root else folder
         (self._http_port,) = free_ports(1)
+        self._known = (0, 0)
 
     def start(self) -> None:
+        self._known = (0, 0)
         self.output.mkdir(exist_ok=True)
         (self.folder / "orthanc.json").write_text(json.dumps(self._configuration()))
         self.process.start(
@@ -200,14 +202,19 @@ class Orthanc(Receiver):
         }
 
     def stored(self, least: int) -> int:
-        statistics = self._get("/statistics") or {}
-        if int(statistics.get("TotalDiskSize", 0)) < least * int(statistics["CountInstances"]):
+        count, size = self._statistics()
+        known_count, known_size = self._known
+        if size - known_size < least * (count - known_count):
             return -1
-        return int(statistics["CountInstances"])
+        return count - known_count
 
     def clear(self) -> None:
-        for study in self._get("/studies") or []:
-            _HTTP.request("DELETE", f"http://127.0.0.1:{self._http_port}/studies/{study}")
+        # Nothing is deleted: it would pay for that in the next measurement.
+        self._known = self._statistics()
+
+    def _statistics(self) -> tuple[int, int]:
+        found = self._get("/statistics") or {}
+        return int(found.get("CountInstances", 0)), int(found.get("TotalDiskSize", 0))
 
     def _get(self, path: str) -> Any:
         try:

@@ -72,7 +72,7 @@ class GatewayProcess:
         receivers = self.receivers()
         self.process.kill()
         self.process.wait(30)
-        eventually(lambda: not any(Path(f"/proc/{one}").exists() for one in receivers))
+        eventually(lambda: not any(map(runs, receivers)))
 
     def stop(self) -> int:
         """End it with SIGTERM; return its exit code."""
@@ -162,6 +162,15 @@ class GatewayProcess:
                 if line.startswith("VmHWM:"):
                     total += int(line.split()[1]) * 1024
         return total
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def data_set(part10: bytes) -> bytes:

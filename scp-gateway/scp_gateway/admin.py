@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pacsless.outbox import Backlog
-from scp_gateway.listener import Admission, Listener
+from scp_gateway.listener import Admission, Listener, cannot_listen
 from scp_gateway.receivers import NOTHING, ReceiverProcess, add
 from scp_gateway.storage_commitment import Deliverer
 
@@ -124,7 +124,10 @@ class AdminServer(ThreadingHTTPServer):
         self.metrics = metrics
         self.not_alive = not_alive
         self.not_ready = not_ready
-        super().__init__((host, port), _Handler)
+        try:
+            super().__init__((host, port), _Handler)
+        except OSError as error:
+            raise cannot_listen("ADMIN_PORT", host, port, error) from None
 
     def start(self) -> None:
         """Serve on a thread."""

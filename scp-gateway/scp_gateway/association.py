@@ -26,6 +26,7 @@ from scp_gateway.negotiation import (
 from scp_gateway.pdu import (
     RELEASE_RP,
     RELEASE_RQ,
+    SHORT_BYTES,
     AbortReason,
     BrokenProtocol,
     HungUp,
@@ -40,7 +41,6 @@ from scp_gateway.tls import certificate_of
 _QUIET_SECONDS: Final = 1.0
 """A sender that is silent so long has come to the end of an instance."""
 _RELEASE_SECONDS: Final = 2.0
-_RELEASE_BYTES: Final = 1024
 _log = logging.getLogger(__name__)
 
 
@@ -119,9 +119,12 @@ class Association:
             certificate = certificate_of(self._connection.secure(self._services.tls))
         # The connection's own deadline counts, from its first byte on.
         kind, body = self._connection.read_pdu(float("inf"))
+        if kind == PduType.ABORT:
+            raise HungUp("aborted by the sender")
         request = read_request(pack(">BxL", kind, len(body)) + body)
-        called = str(request.called_ae_title).strip()
-        calling = str(request.calling_ae_title).strip()
+        # PS3.5 §6.2: spaces around a title are not significant; nothing else is forgiven.
+        called = str(request.called_ae_title).strip(" ")
+        calling = str(request.calling_ae_title).strip(" ")
         self._sender = Sender("", calling, called, self._peer.address)
         tenant = self._services.entities.admit(called, calling, self._peer.address, certificate)
         self._sender = Sender(tenant, calling, called, self._peer.address)
@@ -140,9 +143,9 @@ class Association:
         self._connection.settle(
             {
                 PduType.P_DATA: self._services.offer.max_pdu,
-                PduType.RELEASE_RQ: _RELEASE_BYTES,
-                PduType.RELEASE_RP: _RELEASE_BYTES,
-                PduType.ABORT: _RELEASE_BYTES,
+                PduType.RELEASE_RQ: SHORT_BYTES,
+                PduType.RELEASE_RP: SHORT_BYTES,
+                PduType.ABORT: SHORT_BYTES,
             }
         )
 
@@ -173,13 +176,21 @@ class Association:
     def step_down(self) -> None:
         """Ask a sender that is silent between two instances to release; call it now and then."""
         now = time.monotonic()
-        if self._release_asked_at:
-            if now - self._release_asked_at > _RELEASE_SECONDS:
+        if self._messages is None:
+            self._connection.expire("stopped")
+        elif self._release_asked_at:
+            # It may have begun an instance before it saw our A-RELEASE-RQ.
+            if now - max(self._release_asked_at, self._active_at) > _RELEASE_SECONDS:
                 self._connection.expire("stopped")
-        elif self._messages is None or (
-            now - self._active_at > _QUIET_SECONDS and self._messages.turns.send_between(RELEASE_RQ)
-        ):
+        elif now - self._active_at > _QUIET_SECONDS:
+            # Before it is sent: the response may be there at once.
             self._release_asked_at = now
+            try:
+                sent = self._messages.turns.try_send_between(RELEASE_RQ)
+            except HungUp:
+                return  # its own thread sees to the rest
+            if not sent:
+                self._release_asked_at = 0.0
 
     def hang_up(self) -> None:
         """End the association, whatever it is doing."""

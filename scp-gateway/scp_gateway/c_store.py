@@ -22,6 +22,7 @@ from pacsless.identity import InstanceIdentity, valid_uid
 from pacsless.outbox import Intent, JournalUnavailable
 from scp_gateway import facts
 from scp_gateway.answers import Answer, Refused, Request, Sender, Status, refusal, uid_or_nothing
+from scp_gateway.presentation import OTHER_SERVICES
 from scp_gateway.received import Received
 from scp_gateway.same import compare
 from scp_gateway.storage import ObjectTooLarge, StorageService
@@ -66,6 +67,10 @@ class Reception:
         request = self._request
         if self._service.space.is_full:
             raise Refused(Status.OUT_OF_RESOURCES, "disk-full", "the disk is above its mark")
+        if request.abstract_syntax in OTHER_SERVICES:
+            raise Refused(
+                Status.SOP_CLASS_NOT_SUPPORTED, "no-storage", "the context is of another service"
+            )
         valid_uid(request.sop_class_uid, "Affected SOP Class UID")
         valid_uid(request.sop_instance_uid, "Affected SOP Instance UID")
         if request.sop_class_uid != request.abstract_syntax:

@@ -14,6 +14,7 @@ from typing import Final
 from scp_gateway.pdu import (
     HEADER_BYTES,
     MAX_ASSOCIATE_BYTES,
+    SHORT_BYTES,
     AbortReason,
     BrokenProtocol,
     HungUp,
@@ -51,7 +52,10 @@ class Connection:
         """Of what is being read, in seconds of the monotonic clock."""
         self._send_deadline = float("inf")
         self._tls: _Tls | None = None
-        self.limits: Mapping[int, int] = {PduType.ASSOCIATE_RQ: MAX_ASSOCIATE_BYTES}
+        self.limits: Mapping[int, int] = {
+            PduType.ASSOCIATE_RQ: MAX_ASSOCIATE_BYTES,
+            PduType.ABORT: SHORT_BYTES,
+        }
         """Types of PDUs that may come, and the longest of each, without its header."""
         self._buffer = bytearray(_FIRST_BUFFER)
         self._view = memoryview(self._buffer)
@@ -76,7 +80,7 @@ class Connection:
             secured.do_handshake()
         except OSError:
             raise HungUp(self._expired or "tls") from None
-        self._tls = _Tls(secured)
+        self._tls = _Tls(secured, self._pdu_seconds)
         return secured
 
     def settle(self, limits: Mapping[int, int]) -> None:
@@ -196,6 +200,15 @@ class Connection:
             raise HungUp(self._expired or "reset") from None
         self._send_deadline = float("inf")
 
+    def try_send(self, data: bytes) -> bool:
+        """Send a few bytes if that does not block; whether they were sent."""
+        writable = select.poll()
+        writable.register(self._socket.fileno(), select.POLLOUT)
+        if not writable.poll(0) or (self._tls is not None and self._tls.is_busy):
+            return False
+        self.send(data)
+        return True
+
     def is_late(self, clock: float) -> bool:
         """Whether something takes longer than it may."""
         return self._deadline < clock or self._send_deadline < clock
@@ -224,9 +237,12 @@ class Connection:
         try:
             if farewell:
                 self.send(farewell)
-                socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            if self._tls is not None:
+                self._tls.close()
+            elif farewell:
+                self._socket.shutdown(socket.SHUT_WR)
                 left = _LINGER_BYTES
-                while left > 0 and (got := self._receive(self._view)):
+                while left > 0 and (got := self._socket.recv_into(self._view)):
                     left -= got
         except (HungUp, OSError):
             return  # it is over all the same
@@ -242,11 +258,17 @@ class _Tls:
     record under way at most.
     """
 
-    def __init__(self, secured: ssl.SSLSocket) -> None:
+    def __init__(self, secured: ssl.SSLSocket, seconds: float) -> None:
         self._socket = secured
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._poll = select.poll()
         self._poll.register(secured.fileno(), select.POLLIN)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a record is being read or sent."""
+        return self._lock.locked()
 
     def receive(self, into: memoryview) -> int:
         if not self._socket.pending():
@@ -255,5 +277,13 @@ class _Tls:
             return self._socket.recv_into(into)
 
     def send(self, data: bytes) -> None:
-        with self._lock:
+        if not self._lock.acquire(timeout=self._seconds):
+            raise TimeoutError("a record of the peer does not end")
+        try:
             self._socket.sendall(data)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Say that nothing follows (RFC 8446 §6.1), so that nobody takes it for a cut."""
+        self._socket.unwrap()

@@ -55,7 +55,7 @@ class Gateway:
         self._spool = Path(settings.spool)
         self._owner = Owner(self._spool)
         self._archive = open_archive(settings)
-        self._entities_text = own.entities_text()
+        self._entities_text = self._seen_text = own.entities_text()
         self._entities = self._read_entities(self._entities_text)
         own.tls_context()  # wrong files are told of now, not by every receiver
         count = own.processes or process.cores()
@@ -154,14 +154,21 @@ class Gateway:
         _log.info("configuration read again", extra={"fields": {"ae_titles": entities.tenants}})
 
     def look(self) -> None:
-        """Reload if the AE file has changed: a ConfigMap's update sends no signal."""
-        if self._own.ae_file:
-            try:
-                changed = self._own.entities_text() != self._entities_text
-            except PacslessError:
-                changed = True
-            if changed:
-                self.reload()
+        """Reload if the AE file has changed, and see whether receivers answer.
+
+        A ConfigMap's update sends no signal. What is wrong with a file is said once.
+        """
+        for receiver in self._receivers:
+            receiver.check()
+        if not self._own.ae_file:
+            return
+        try:
+            text: str | None = self._own.entities_text()
+        except PacslessError:
+            text = None
+        if text != self._seen_text:
+            self._seen_text = text
+            self.reload()
 
     def sweep(self) -> None:
         """Remove what senders left half received; call it now and then."""

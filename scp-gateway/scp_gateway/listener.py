@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pacsless.settings import InvalidSetting
 from scp_gateway.answers import Peer
 from scp_gateway.application_entities import ApplicationEntities
 from scp_gateway.receivers import ReceiverProcess
@@ -22,6 +23,14 @@ _BACKLOG: Final = 512
 _PAUSE_SECONDS: Final = 0.1
 _TRIES: Final = 50
 _log = logging.getLogger(__name__)
+
+
+def cannot_listen(setting: str, host: str, port: int, error: OSError) -> InvalidSetting:
+    """Say which setting names a port that cannot be had."""
+    return InvalidSetting(
+        "setting",
+        f"PACSLESS_GATEWAY_{setting}: cannot listen on {host} port {port}: {error.strerror}",
+    )
 
 
 class Admission:
@@ -110,9 +119,12 @@ class Listener(threading.Thread):
         self.refused = 0
         """Connections that were closed unheard."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server(
-            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::"
-        )
+        try:
+            self._socket = socket.create_server(
+                (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::"
+            )
+        except OSError as error:
+            raise cannot_listen("TLS_PORT" if tls else "PORT", host, port, error) from None
 
     @property
     def port(self) -> int:

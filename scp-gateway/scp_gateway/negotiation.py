@@ -6,13 +6,11 @@ roles; what is accepted is decided here.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from struct import unpack_from
 from typing import Any, Final
 
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     AsynchronousOperationsWindowNegotiation,
@@ -23,10 +21,10 @@ from pynetdicom.pdu_primitives import (
     SOPClassCommonExtendedNegotiation,
     SOPClassExtendedNegotiation,
 )
-from pynetdicom.presentation import negotiate_as_acceptor
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
 from pacsless.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from scp_gateway.pdu import AbortReason, BrokenProtocol
+from scp_gateway.associate_rq import decode
 from scp_gateway.presentation import (
     STORAGE_COMMITMENT,
     VERIFICATION,
@@ -43,14 +41,9 @@ MAX_WINDOW: Final = 16
 
 _CONTEXT_NOT_SUPPORTED: Final = (1, 1, 2)
 _VERSION_NOT_SUPPORTED: Final = (1, 2, 2)
-# PS3.8 §9.3.2.2: identifiers are odd, so there are 128 of them.
-_MAX_CONTEXTS: Final = 128
-# Nobody proposes all the transfer syntaxes there are in each of 128 contexts.
-_MAX_SUB_ITEMS: Final = 8192
 # PS3.4 Table B.3-1: Level 2 (Full), Digital Signature Level 3 (data sets stay as they
 # are, bit by bit), no coercion of elements.
 _STORAGE_INFORMATION: Final = bytes((2, 0, 3, 0, 0, 0))
-_log = logging.getLogger(__name__)
 
 
 class Rejected(Exception):
@@ -92,45 +85,13 @@ def read_request(pdu: bytes) -> A_ASSOCIATE:
     Rejected
         If it speaks another protocol version or application context.
     """
-    _check_items(pdu)
-    decoded = A_ASSOCIATE_RQ()
-    try:
-        decoded.decode(pdu)
-        request = decoded.to_primitive()
-    except Exception:  # noqa: BLE001  # whatever hostile bytes make the library raise
-        raise _broken() from None
-    contexts = request.presentation_context_definition_list
-    if len({one.context_id for one in contexts}) != len(contexts):
-        raise _broken()
+    versions, request = decode(pdu)
     # PS3.8 Table 9-11: one bit a version, and only the first is looked at.
-    if not decoded.protocol_version & 1:
+    if not versions & 1:
         raise Rejected(_VERSION_NOT_SUPPORTED, "protocol version")
     if str(request.application_context_name) != APPLICATION_CONTEXT:
         raise Rejected(_CONTEXT_NOT_SUPPORTED, "application context")
     return request
-
-
-def _check_items(pdu: bytes) -> None:
-    """Count what the library would make objects of, before it does."""
-    contexts = 0
-    sub_items = 0
-    for kind, start, end in _items(pdu, 74, len(pdu)):
-        contexts += kind == 0x20
-        inner = {0x20: start + 4, 0x50: start}.get(kind, end)
-        sub_items += sum(1 for _ in _items(pdu, inner, end))
-        if contexts > _MAX_CONTEXTS or sub_items > _MAX_SUB_ITEMS:
-            raise BrokenProtocol(AbortReason.INVALID_PARAMETER, "an A-ASSOCIATE-RQ out of bounds")
-
-
-def _items(pdu: bytes, start: int, end: int) -> Iterable[tuple[int, int, int]]:
-    while start + 4 <= end:
-        kind, length = unpack_from(">BxH", pdu, start)
-        yield kind, start + 4, min(start + 4 + length, end)
-        start += 4 + length
-
-
-def _broken() -> BrokenProtocol:
-    return BrokenProtocol(AbortReason.INVALID_PARAMETER, "an A-ASSOCIATE-RQ that is none")
 
 
 def accept(request: A_ASSOCIATE, offer: Offer) -> Negotiated:
@@ -143,11 +104,15 @@ def accept(request: A_ASSOCIATE, offer: Offer) -> Negotiated:
         item.sop_class_uid: (item.scu_role, item.scp_role)
         for item in asked.get(SCP_SCU_RoleSelectionNegotiation, [])
     }
-    results, role_replies = negotiate_as_acceptor(
-        request.presentation_context_definition_list,
-        supported(request.presentation_context_definition_list, offer, declared),
-        roles,
-    )
+    results: list[PresentationContext] = []
+    role_replies: dict[str, SCP_SCU_RoleSelectionNegotiation] = {}
+    # One by one: contexts of one abstract syntax may have other preferences.
+    for proposed in request.presentation_context_definition_list:
+        (result,), replies = negotiate_as_acceptor(
+            [proposed], supported([proposed], offer, declared), roles
+        )
+        results.append(result)
+        role_replies.update((str(one.sop_class_uid), one) for one in replies)
     contexts = {
         int(one.context_id or 0): Context(str(one.abstract_syntax), str(one.transfer_syntax[0]))
         for one in results
@@ -163,7 +128,7 @@ def accept(request: A_ASSOCIATE, offer: Offer) -> Negotiated:
     reply.user_information = [
         _maximum_length(offer.max_pdu),
         *_implementation(),
-        *role_replies,
+        *role_replies.values(),
         *map(_window, asked.get(AsynchronousOperationsWindowNegotiation, [])),
         *_storage_level(asked.get(SOPClassExtendedNegotiation, []), contexts.values()),
     ]

@@ -47,6 +47,8 @@ STORAGE: Final[frozenset[str]] = frozenset(
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
+OTHER_SERVICES: Final = frozenset({VERIFICATION, STORAGE_COMMITMENT})
+"""Abstract syntaxes that nothing can be stored by."""
 
 _STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
 _UNCOMPRESSED: Final = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)
@@ -86,16 +88,18 @@ def supported(
     found: dict[str, dict[str, None]] = {}
     for context in requested:
         abstract = str(context.abstract_syntax)
-        proposed = found.setdefault(abstract, {})
         is_commitment = abstract == STORAGE_COMMITMENT and offer.storage_commitment
         if is_commitment or abstract == VERIFICATION or _is_storage(abstract, offer, declared):
-            proposed.update(
+            found.setdefault(abstract, {}).update(
                 (one, None)
                 for one in map(str, context.transfer_syntax)
                 if is_storable(one) and (not is_commitment or one in _UNCOMPRESSED)
             )
+    # Of one that is supported in nothing the sender proposed, it learns that it
+    # is the transfer syntaxes (PS3.8 Table 9-18, result 4).
     return [
-        _as_scp(build_context(one, list(proposed))) for one, proposed in found.items() if proposed
+        _as_scp(build_context(one, list(proposed) or IMPLICIT_VR_LITTLE_ENDIAN))
+        for one, proposed in found.items()
     ]
 
 

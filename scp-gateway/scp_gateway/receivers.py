@@ -17,6 +17,7 @@ from scp_gateway.answers import Peer
 from scp_gateway.channel import Channel
 
 _STATISTICS_SECONDS: Final = 5.0
+_SILENT_SECONDS: Final = 30.0
 _SHORT_LIFE_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = (0.1, 5.0)
 _log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class ReceiverProcess:
         self._channel: Channel | None = None
         self._changed = threading.Condition()
         self._stopping = False
+        self._silent_since = float("inf")
         self._asked = 0
         self._statistics: tuple[int, Statistics] = (0, NOTHING)
         self._ended_statistics = NOTHING
@@ -138,10 +140,22 @@ class ReceiverProcess:
             asked = self._asked
         self.tell({"statistics": asked})
         with self._changed:
-            answers = self._changed.wait_for(
-                lambda: self._statistics[0] >= asked, _STATISTICS_SECONDS
+            self._changed.wait_for(
+                lambda: self._statistics[0] >= asked or self._channel is None, _STATISTICS_SECONDS
             )
+            answers = self._statistics[0] >= asked
             return answers, add(self._ended_statistics, self._statistics[1])
+
+    def check(self) -> None:
+        """Kill a process that does not answer any more, so that another takes its place."""
+        process = self._process
+        if not self.is_ready or process is None or self.statistics()[0]:
+            self._silent_since = float("inf")
+        elif self._silent_since == float("inf"):
+            self._silent_since = time.monotonic()
+        elif time.monotonic() - self._silent_since > _SILENT_SECONDS:
+            _log.error("a receiver does not answer and is killed", extra=self._fields())
+            process.kill()
 
     def _keep_running(self) -> None:
         pause = _PAUSE_SECONDS[0]
@@ -205,6 +219,7 @@ class ReceiverProcess:
         with self._changed:
             self._ended_statistics = add(self._ended_statistics, self._statistics[1])
             self._statistics = self._statistics[0], NOTHING
+            self._changed.notify_all()
 
     def _fields(self) -> dict[str, Any]:
         return {"fields": {"receiver": self.number}}

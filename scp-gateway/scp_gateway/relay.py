@@ -18,6 +18,7 @@ _WINDOW: Final = 1000
 """Entries sent and not acknowledged, at most."""
 _BATCH: Final = 250
 _WAIT_SECONDS: Final = 0.2
+_PACE_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 45.0
 """Without a word on what is on its way; more than the producer's delivery timeout."""
 _BACK_OFF: Final = (0.2, 5.0)
@@ -62,6 +63,7 @@ class Relay(threading.Thread):
         self._moved_at = time.monotonic()
         """When something came back last, or was sent when nothing was on its way."""
         self._stop_at = float("inf")
+        self._next_at = 0.0
         self.is_connected = False
         """Whether the broker acknowledged the last record that came back."""
 
@@ -93,10 +95,18 @@ class Relay(threading.Thread):
             return
         room = min(_BATCH, _WINDOW - len(self._sent))
         if room > 0:
+            self._pace()
             # With records on their way, look for their return soon.
             self._send(
                 self._backlog.take(room, _WAIT_SECONDS / 20 if self._sent else _WAIT_SECONDS)
             )
+
+    def _pace(self) -> None:
+        """Let a few entries gather: a request for each costs us and the broker most."""
+        clock = time.monotonic()
+        if clock < self._next_at:
+            time.sleep(self._next_at - clock)
+        self._next_at = time.monotonic() + _PACE_SECONDS
 
     def _settle(self) -> None:
         """Take in what came back; wait for something if nothing else can be done."""

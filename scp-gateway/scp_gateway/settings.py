@@ -74,6 +74,9 @@ class GatewaySettings(FromEnviron):
 
     def __post_init__(self) -> None:
         for name, value, lowest, highest in (
+            ("PORT", self.port, -1, 65_535),
+            ("TLS_PORT", self.tls_port, -1, 65_535),
+            ("ADMIN_PORT", self.admin_port, 0, 65_535),
             ("PROCESSES", self.processes, 0, 256),
             ("MAX_ASSOCIATIONS", self.max_associations, 1, 10_000),
             ("MAX_ASSOCIATIONS_PER_ADDRESS", self.max_associations_per_address, 1, 10_000),

@@ -61,6 +61,23 @@ class Turns:
             self._connection.send(pdus)
             return True
 
+    def try_send_between(self, pdus: bytes) -> bool:
+        """Do that if nobody has to be waited for; whether it was sent.
+
+        Raises
+        ------
+        HungUp
+            If the connection is over.
+        """
+        if not self.changed.acquire(blocking=False):
+            return False
+        try:
+            if self.is_over or not self._is_between:
+                return False
+            return self._connection.try_send(pdus)
+        finally:
+            self.changed.release()
+
     def close(self) -> None:
         """Say that the association has ended."""
         with self.changed:

@@ -13,9 +13,6 @@ from cloudevents.http import CloudEvent
 from cloudevents.kafka import to_binary
 from jsonschema import Draft202012Validator, FormatChecker
 
-from cloudevents.http import CloudEvent
-from cloudevents.kafka import to_binary
-
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item, decode_http, to_record
 from pacsless.errors import BadRequest, PacslessError, Unprocessable
 from pacsless.events import EVENTS, TOPICS, Event, data_name, dead_letter_topic

@@ -256,7 +256,6 @@ def test_what_is_not_storage_is_not_supported() -> None:
     requested = [
         build_context(unknown, IMPLICIT),
         build_context(find, IMPLICIT),
-        build_context(CT, "1.2.3.4"),
         build_context("1.2.840.10008.1.1", IMPLICIT),
     ]
     names = [str(one.abstract_syntax) for one in supported(requested, OFFER)]

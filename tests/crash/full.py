@@ -1,0 +1,188 @@
+"""A full disk: honest refusals, nothing torn, and life goes on when there is space again."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from pacsless.send.association import Association, ConnectionLost
+from tests.crash.checks import (
+    Topics,
+    check_archive,
+    check_incoming,
+    check_topics,
+    figures,
+)
+from tests.crash.disks import make_disk, mounted
+from tests.crash.kills import quiet
+from tests.crash.load import Instances, SenderLedger, associate, store
+from tests.crash.processes import CrashGateway
+from tests.crash.report import Report
+from tests.services import KafkaBroker
+
+_DISK_BYTES: Final = 48 << 20
+_BALLAST: Final = 12 << 20
+_LEFT: Final = 3 << 20
+"""Beside the mark, before the sender fills the rest."""
+_REFUSALS: Final = 30
+_RECOVERY_SECONDS: Final = 10.0
+_OUT_OF_RESOURCES: Final = 0xA7
+# PS3.8 Table 9-21: by the presentation-related service provider, transient.
+_REJECTED: Final = ("temporary congestion", "local limit exceeded")
+
+
+class FullDisk:
+    """Fills the disk of archive and spool, and frees it.
+
+    Parameters
+    ----------
+    folder
+        For everything that is written.
+    topics
+        Of the broker to tell.
+    high_water_percent
+        100: the disk is filled to the brim, and every write may fail.
+    broker
+        Stopped while the disk is full, if it is given.
+    """
+
+    def __init__(
+        self, folder: Path, topics: Topics, *, seed: int, high_water_percent: int,
+        broker: KafkaBroker | None = None,
+    ) -> None:  # fmt: skip
+        self.report = Report(f"full at {high_water_percent} %")
+        self._folder, self._disk = folder, folder / "disk"
+        self._topics = topics
+        self._broker = broker
+        self._mark = high_water_percent
+        self._gateway = CrashGateway(
+            self._disk, topics.server, log=folder / "log",
+            GATEWAY_HIGH_WATER_PERCENT=str(high_water_percent),
+        )  # fmt: skip
+        self._instances = Instances(seed)
+        self._ledger = SenderLedger()
+        self._next = 0
+        self._association: Association | None = None
+        self._refusals = {"A700": 0, "rejected": 0}
+        self._recovery: dict[str, float] = {}
+
+    def run(self) -> Report:
+        """Do it; return the report."""
+        report = self.report
+        image = self._folder / "disk.ext4"
+        make_disk(image, "ext4", _DISK_BYTES)
+        with report.timed(), mounted(image, self._disk):
+            try:
+                self._run()
+            finally:
+                self._gateway.close()
+        image.unlink()
+        report.figures = {
+            "refused": self._refusals["A700"],
+            "rejected": self._refusals["rejected"],
+            **{f"seconds to recover {what}": s for what, s in self._recovery.items()},
+            **figures(self._ledger, self._topics),
+        }
+        return report
+
+    def _run(self) -> None:
+        gateway, violations = self._gateway, self.report.violations
+        gateway.start()
+        if self._broker is not None:
+            self._broker.stop()
+        ballast, filler = self._disk / "ballast", self._disk / "filler"
+        _allocate(ballast, _BALLAST)
+        _allocate(filler, max(0, self._free() - self._reserve() - _LEFT))
+        while sum(self._refusals.values()) < _REFUSALS:
+            self._send()
+        self._hang_up()
+        check_incoming(gateway.archive, violations, "with a full disk")
+        check_archive(gateway.archive, self._ledger, violations)
+        self.report.progress(f"full, {self._ledger.total} acknowledgements")
+        ballast.unlink()
+        self._recover("from small ones")
+        self._large(filler)
+        self._hang_up()
+        if self._broker is not None:
+            self._broker.start()
+        quiet(gateway, self.report)
+        self._topics.read()
+        digests = check_archive(gateway.archive, self._ledger, violations)
+        check_topics(self._topics, digests, self._ledger, violations)
+
+    def _large(self, filler: Path) -> None:
+        """Send one that does not fit; its beginning must not stay."""
+        filler.unlink()
+        _allocate(filler, max(0, self._free() - self._reserve() - (8 << 20)))
+        size = self._free() + (2 << 20)
+        refused = sum(self._refusals.values())
+        for _ in range(100):
+            if self._send(size) is not True:
+                break
+        if sum(self._refusals.values()) == refused:
+            self.report.violations.add("too large for the disk, and not refused", f"{size} bytes")
+        self._recover("from a large one")
+        check_incoming(self._gateway.archive, self.report.violations, "after a large one")
+
+    def _recover(self, what: str) -> None:
+        """Measure how long it takes until an instance is acknowledged."""
+        started = time.monotonic()
+        while self._send() is not True:
+            if time.monotonic() - started > 6 * _RECOVERY_SECONDS:
+                self.report.violations.add("no recovery", f"{what}, in a minute")
+                return
+            time.sleep(0.05)
+        seconds = time.monotonic() - started
+        self._recovery[what] = round(seconds, 2)
+        if seconds > _RECOVERY_SECONDS:
+            self.report.violations.add("slow recovery", f"{what}: {seconds:.1f} s")
+
+    def _send(self, pixel_bytes: int = 0) -> bool:
+        """Send the next instance; return whether it is acknowledged, and judge a refusal."""
+        path = self._folder / "instance"
+        self._next += 1
+        instance, content = self._instances.make(self._next, pixel_bytes)
+        path.write_bytes(content)
+        try:
+            if self._association is None:
+                self._association = associate(self._gateway.receiver)
+            status = store(self._association, path, instance, self._ledger)
+        except ConnectionLost as error:
+            self._hang_up()
+            if error.code == "rejected" and error.message.endswith(_REJECTED):
+                self._refusals["rejected"] += 1
+            else:
+                self.report.violations.add("neither refused nor acknowledged", error.message)
+                self._refusals["rejected"] += 1
+            return False
+        if status == 0:
+            return True
+        self._refusals["A700"] += status >> 8 == _OUT_OF_RESOURCES
+        if status >> 8 != _OUT_OF_RESOURCES:
+            self.report.violations.add(f"answered {status:04X}", instance.key)
+        # Half of the next ones ask for an association, which is refused otherwise.
+        if self._next % 2:
+            self._hang_up()
+        return False
+
+    def _hang_up(self) -> None:
+        if self._association is not None:
+            self._association.close()
+            self._association = None
+
+    def _free(self) -> int:
+        found = os.statvfs(self._disk)
+        return found.f_bavail * found.f_frsize
+
+    def _reserve(self) -> int:
+        """What is free at the mark."""
+        found = os.statvfs(self._disk)
+        return int(found.f_blocks * found.f_frsize * (1 - self._mark / 100))
+
+
+def _allocate(path: Path, size: int) -> None:
+    with open(path, "xb") as file:
+        if size:
+            os.posix_fallocate(file.fileno(), 0, size)

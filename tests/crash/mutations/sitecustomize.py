@@ -1,0 +1,82 @@
+"""The gateway with one step of durability left out: the harness must notice.
+
+Python imports this module before anything else if its folder is first in
+``PYTHONPATH``. ``PACSLESS_CRASH_WITHOUT`` names the step; if what is to be
+replaced is not there the process ends at once, as nothing would be proved.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def _without_directory_fsync() -> None:
+    """Links are not made durable in their folders."""
+    owner, name = _there("pacsless.archive.folders", "Folder", "sync")
+
+    def sync(self: Any) -> None:
+        _reached()
+
+    setattr(owner, name, sync)
+
+
+def _without_journal_fsync() -> None:
+    """Promises are written, and not waited for."""
+    owner, name = _there("pacsless.outbox.journal", "Journal", "append_durably")
+    _there("pacsless.outbox.journal", "Journal", "append")
+
+    def append_durably(self: Any, *bodies: bytes) -> Any:
+        _reached()
+        return self.append(*bodies)
+
+    setattr(owner, name, append_durably)
+
+
+def _without_journal() -> None:
+    """Promises are written with what follows them: after the acknowledgement."""
+    owner, name = _there("pacsless.outbox.journal", "Journal", "append_durably")
+    _there("pacsless.outbox.journal", "Journal", "append")
+    append = owner.append
+    held: list[bytes] = []
+
+    def append_durably(self: Any, *bodies: bytes) -> Any:
+        _reached()
+        held.extend(bodies)
+        return self.next_segment
+
+    def append_held(self: Any, *bodies: bytes) -> Any:
+        before, held[:] = tuple(held), []
+        return append(self, *before, *bodies)
+
+    setattr(owner, name, append_durably)
+    owner.append = append_held
+
+
+def _there(module: str, owner: str, name: str) -> tuple[Any, str]:
+    found = getattr(importlib.import_module(module), owner)
+    if not callable(getattr(found, name)):
+        raise AttributeError(f"{module}.{owner}.{name} cannot be replaced")
+    return found, name
+
+
+def _reached() -> None:
+    Path(os.environ["PACSLESS_CRASH_PROOF"], str(os.getpid())).touch()
+
+
+STEPS = {
+    "directory-fsync": _without_directory_fsync,
+    "journal-fsync": _without_journal_fsync,
+    "journal": _without_journal,
+}
+
+try:
+    STEPS[os.environ["PACSLESS_CRASH_WITHOUT"]]()
+except BaseException:  # noqa: BLE001  # Python would go on without it
+    traceback.print_exc()
+    print("the mutation cannot be made; see above", file=sys.stderr, flush=True)
+    os._exit(70)
