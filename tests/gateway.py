@@ -117,8 +117,15 @@ class GatewayProcess:
         }
 
     def incoming(self) -> list[Path]:
-        """Files without a key."""
-        return list((self.archive / ".incoming").iterdir())
+        """Files without a key: those with a name, and those that a receiver has open."""
+        found = list((self.archive / ".incoming").iterdir())
+        for pid in self.receivers():
+            for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    target = str(descriptor.readlink())
+                    if "/.incoming/#" in target and target.endswith(" (deleted)"):
+                        found.append(Path(target))
+        return found
 
     def promised(self, kind: type[Event]) -> list[Event]:
         """Events of a kind in the journals that were not taken back, in the order of time."""

@@ -122,10 +122,7 @@ def _converted(original: BinaryIO, archive: Archive) -> Sealed:
             raise _Failed("convert", error) from None
         sealed = incoming.seal()
     try:
-        path = archive.sealed(sealed.name)
-        if path is None:
-            raise Unprocessable("lost", "the rendition disappeared before it was verified")
-        with open(path, "rb") as rendition:
+        with open(archive.path_of(sealed), "rb") as rendition:
             verify(original, rendition)
     except Unprocessable as error:
         archive.discard(sealed)

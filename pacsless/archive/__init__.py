@@ -10,8 +10,10 @@ atomically by `Archive.replace`.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
@@ -28,15 +30,33 @@ class ArchiveUnavailable(Unavailable):
     """The archive cannot store or answer now."""
 
 
+class OpenFile:
+    """A file without a name, while it is open; closing it twice closes nothing else."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def close(self) -> None:
+        """Close it. Its data is durable, or wanted by nobody, so an error changes nothing."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """A received file that is durable but has no key yet."""
 
     name: str
-    """Name among the incoming files; survives a restart."""
+    """Name among the incoming files, which survives a restart; empty if it has none."""
     size: int
     sha256: str
     """Of the whole file, hexadecimal."""
+    file: OpenFile | None = field(default=None, compare=False)
+    """Of one without a name: open until it is kept or discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +99,26 @@ class Archive(Protocol):
         """Open a temporary file beside the archive's own; `owner` may sweep it."""
         ...
 
+    def probe(self) -> None:
+        """Try out what the promises of this archive rest on.
+
+        Raises
+        ------
+        ArchiveUnavailable
+            If the store does not do it; says what.
+        """
+        ...
+
     def sealed(self, name: str) -> Path | None:
-        """Return the path of a sealed file that has no key yet, if it is there."""
+        """Return the path of a sealed file that was left without a key, if it is there."""
+        ...
+
+    def path_of(self, sealed: Sealed) -> Path:
+        """Path to read a sealed file by, until it is kept or discarded."""
         ...
 
     def keep(self, sealed: Sealed, key: str) -> None:
-        """Give a sealed file its key, durably, and forget the temporary name.
+        """Give a sealed file its key, durably; it is done with then.
 
         Raises
         ------

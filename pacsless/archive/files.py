@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pacsless.archive import AlreadyKept, Sealed, Stat
+from pacsless.archive import AlreadyKept, ArchiveUnavailable, Sealed, Stat
 from pacsless.archive.folders import Folder, Folders
-from pacsless.archive.incoming import IncomingFile, sweep_folder, unavailable
+from pacsless.archive.incoming import (
+    IncomingFile,
+    can_be_nameless,
+    discard,
+    link_descriptor,
+    path_of,
+    remove,
+    sweep_folder,
+    unavailable,
+)
 from pacsless.errors import NotFound
 
 INCOMING: Final = ".incoming"
@@ -19,11 +30,18 @@ INCOMING: Final = ".incoming"
 class FileArchive:
     """Archive below one folder (see `pacsless.archive.Archive`).
 
-    Temporary files lie in ``.incoming`` on the same file system, because a hard
-    link and a rename need that.
+    Incoming files lie in ``.incoming`` on the same file system, because a hard
+    link and a rename need that; without a name, where that can be.
+
+    Parameters
+    ----------
+    root
+        Made if it is not there.
+    nameless
+        Whether incoming files have no name; found out if None.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, nameless: bool | None = None) -> None:
         self.root = root.absolute()
         self._incoming = self.root / INCOMING
         try:
@@ -31,42 +49,101 @@ class FileArchive:
         except OSError as error:
             raise unavailable("cannot make the archive's folder", error) from error
         self._folders = Folders(self.root)
+        self._nameless = nameless
 
     def _path(self, key: str) -> Path:
         return self.root / _checked(key)
 
     def incoming(self, owner: str = "") -> IncomingFile:
-        """Open a temporary file."""
-        return IncomingFile(self._incoming, owner)
+        """Open an incoming file."""
+        if self._nameless is None:
+            self._nameless = can_be_nameless(self._incoming)
+        return IncomingFile(self._incoming, owner, nameless=self._nameless)
+
+    def probe(self) -> None:
+        """See whether a file can be linked, and is not replaced then."""
+        key = f"{INCOMING}/probe.{uuid.uuid4().hex}"
+        try:
+            with self.incoming() as first, self.incoming() as second:
+                self._keep(first.seal(), key)
+                loser = second.seal()
+                try:
+                    self._keep(loser, key)
+                except FileExistsError:
+                    return
+                finally:
+                    self.discard(loser)
+        except OSError as error:
+            raise unavailable("cannot link files in the archive", error) from error
+        finally:
+            remove(self.root / key)
+        raise ArchiveUnavailable("archive", "the file system replaces files that are linked over")
 
     def sealed(self, name: str) -> Path | None:
-        """Path of a sealed file that has no key yet."""
+        """Path of a sealed file that was left without a key."""
         path = self._incoming / name
         return path if path.is_file() else None
 
+    def path_of(self, sealed: Sealed) -> Path:
+        """Path to read a sealed file by."""
+        return path_of(self._incoming, sealed)
+
     def keep(self, sealed: Sealed, key: str) -> None:
         """Link the file under its key: link(2) never replaces, so a race has one winner."""
-        source = str(self._incoming / sealed.name)
-
-        def link(folder: Folder, name: str) -> None:
-            try:
-                os.link(source, name, dst_dir_fd=folder.descriptor, follow_symlinks=False)
-            finally:
-                # Also when the key is taken: the winner may not be this far yet,
-                # and the loser is about to call its file durable.
-                folder.sync()
-
         try:
-            self._into(key, link)
-            os.unlink(source)
+            self._keep(sealed, _checked(key))
         except FileExistsError:
             raise AlreadyKept("already-kept", "the key is taken") from None
         except OSError as error:
             raise unavailable("cannot keep the file", error) from error
 
+    def _keep(self, sealed: Sealed, key: str) -> None:
+        def link(folder: Folder, name: str) -> None:
+            try:
+                if sealed.file is not None:
+                    link_descriptor(sealed.file.descriptor, name, folder.descriptor)
+                else:
+                    os.link(
+                        self._incoming / sealed.name,
+                        name,
+                        dst_dir_fd=folder.descriptor,
+                        follow_symlinks=False,
+                    )
+            except FileExistsError:
+                # The winner may not be this far yet, and the loser is about to
+                # call its file durable.
+                folder.sync()
+                raise
+            self._settle(folder, name, key)
+
+        self._into(key, link)
+        self.discard(sealed)
+
+    def _settle(self, folder: Folder, name: str, key: str) -> None:
+        """Make a new name durable, and see that it is the key's.
+
+        Raises
+        ------
+        OSError
+            If the disk refuses, or somebody has moved the folder just now. The
+            name is gone then: a later fsync would succeed for nothing.
+        """
+        try:
+            folder.sync()
+            if not os.path.samestat(
+                os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False),
+                os.stat(self.root / key, follow_symlinks=False),
+            ):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        except OSError:
+            self._folders.forget()
+            with contextlib.suppress(OSError):  # the first error counts
+                os.unlink(name, dir_fd=folder.descriptor)
+            raise
+
     def discard(self, sealed: Sealed) -> None:
-        """Remove a sealed file that gets no key."""
-        (self._incoming / sealed.name).unlink(missing_ok=True)
+        """Be done with a sealed file."""
+        discard(self._incoming, sealed)
 
     def sweep(self, older_than: float, owner: str = "") -> int:
         """Remove forgotten incoming files."""
@@ -104,7 +181,7 @@ class FileArchive:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            self._into(key, rename)
+            self._into(_checked(key), rename)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise unavailable("cannot write the derived file", error) from error
@@ -155,12 +232,22 @@ class FileArchive:
 
     def _into(self, key: str, put: Callable[[Folder, str], None]) -> None:
         """Put a file into its folder, and once more if somebody had removed the folder."""
-        path, _, name = _checked(key).rpartition("/")
+        path, _, name = key.rpartition("/")
         try:
-            put(self._folders.get(path), name)
+            put(self._folder(path), name)
         except FileNotFoundError:
             self._folders.forget()
-            put(self._folders.get(path), name)
+            put(self._folder(path), name)
+
+    def _folder(self, path: str) -> Folder:
+        """Open a folder, and see that it still is where it was when it was opened first."""
+        folder = self._folders.get(path)
+        with contextlib.suppress(FileNotFoundError):
+            here = os.stat(f"{self.root}/{path}", follow_symlinks=False)
+            if os.path.samestat(here, os.fstat(folder.descriptor)):
+                return folder
+        self._folders.forget()
+        return self._folders.get(path)
 
 
 def _checked(key: str) -> str:

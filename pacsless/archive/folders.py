@@ -91,11 +91,23 @@ class Folders:
             # fsync of the parent is still to come: only those that this process
             # made durable itself are skipped.
             if walked not in self._durable:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=folder.descriptor)
-                folder.sync()
+                self._make(folder, name)
                 if len(self._durable) >= _REMEMBERED_FOLDERS:
                     self._durable.clear()
                 self._durable.add(walked)
             folder = Folder(os.open(name, _FLAGS, dir_fd=folder.descriptor))
         return folder
+
+    def _make(self, folder: Folder, name: str) -> None:
+        try:
+            os.mkdir(name, dir_fd=folder.descriptor)
+        except FileExistsError:
+            folder.sync()
+            return
+        try:
+            folder.sync()
+        except OSError:
+            # Or the next one would find it there, and its fsync succeed for nothing.
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=folder.descriptor)
+            raise

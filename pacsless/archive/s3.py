@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
+import uuid
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pacsless.archive import AlreadyKept, ArchiveUnavailable, Sealed, Stat
-from pacsless.archive.incoming import IncomingFile, sweep_folder
+from pacsless.archive.incoming import (
+    IncomingFile,
+    can_be_nameless,
+    discard,
+    path_of,
+    sweep_folder,
+)
 from pacsless.errors import NotFound
 
 if TYPE_CHECKING:
@@ -28,8 +36,10 @@ if TYPE_CHECKING:
 _PART: Final = 16 << 20
 """Bytes of one part of a multipart upload, which is held in memory; objects up to
 this go in one PUT. S3 takes 10,000 parts."""
+_PRECONDITION_FAILED: Final = 412
 _READ_AHEAD: Final = 256 << 10
 """Bytes of one ranged GET of a reader: a header and the start of the pixel data."""
+_log = logging.getLogger(__name__)
 
 
 class S3Archive:
@@ -52,6 +62,7 @@ class S3Archive:
         self._prefix = f"{prefix}/" if prefix else ""
         self._incoming = incoming
         incoming.mkdir(parents=True, exist_ok=True)
+        self._nameless: bool | None = None
         self._s3: S3Client = boto3.client(
             "s3",
             endpoint_url=endpoint,
@@ -62,17 +73,42 @@ class S3Archive:
         return self._prefix + key
 
     def incoming(self, owner: str = "") -> IncomingFile:
-        """Open a temporary file."""
-        return IncomingFile(self._incoming, owner)
+        """Open an incoming file."""
+        if self._nameless is None:
+            self._nameless = can_be_nameless(self._incoming)
+        return IncomingFile(self._incoming, owner, nameless=self._nameless)
+
+    def probe(self) -> None:
+        """See whether the store obeys If-None-Match: without that, an object could be replaced."""
+        name = self._name(f".probe-{uuid.uuid4().hex}")
+        try:
+            self._s3.put_object(Bucket=self._bucket, Key=name, Body=b"1", IfNoneMatch="*")
+            try:
+                self._s3.put_object(Bucket=self._bucket, Key=name, Body=b"2", IfNoneMatch="*")
+            except ClientError as error:
+                if _status(error) == _PRECONDITION_FAILED:
+                    return
+                raise
+            finally:
+                self._s3.delete_object(Bucket=self._bucket, Key=name)
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable("try out", error) from None
+        raise ArchiveUnavailable(
+            "archive", "this S3 service ignores If-None-Match, so objects would be replaced"
+        )
 
     def sealed(self, name: str) -> Path | None:
-        """Path of a sealed file that has no key yet."""
+        """Path of a sealed file that was left without a key."""
         path = self._incoming / name
         return path if path.is_file() else None
 
+    def path_of(self, sealed: Sealed) -> Path:
+        """Path to read a sealed file by."""
+        return path_of(self._incoming, sealed)
+
     def keep(self, sealed: Sealed, key: str) -> None:
         """Upload under a key nobody has."""
-        path = self._incoming / sealed.name
+        path = self.path_of(sealed)
         try:
             if sealed.size <= _PART:
                 with open(path, "rb") as file:
@@ -87,12 +123,13 @@ class S3Archive:
             else:
                 self._upload_parts(path, self._name(key), sealed.sha256)
         except ClientError as error:
-            if _status(error) in (409, 412):
+            # 409 says that another PUT is under way, and nothing of its end.
+            if _status(error) == _PRECONDITION_FAILED:
                 raise AlreadyKept("already-kept", "the key is taken") from None
             raise _unavailable("keep", error) from None
         except (BotoCoreError, OSError) as error:
             raise _unavailable("keep", error) from None
-        path.unlink(missing_ok=True)
+        self.discard(sealed)
 
     def _upload_parts(self, path: Path, name: str, sha256: str) -> None:
         upload = self._s3.create_multipart_upload(
@@ -129,12 +166,15 @@ class S3Archive:
                 IfNoneMatch="*",
             )
         except BaseException:
-            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload)
+            try:
+                self._s3.abort_multipart_upload(Bucket=self._bucket, Key=name, UploadId=upload)
+            except (ClientError, BotoCoreError):
+                _log.warning("an upload could not be given up; its parts stay in the bucket")
             raise
 
     def discard(self, sealed: Sealed) -> None:
-        """Remove a sealed file that gets no key."""
-        (self._incoming / sealed.name).unlink(missing_ok=True)
+        """Be done with a sealed file."""
+        discard(self._incoming, sealed)
 
     def sweep(self, older_than: float, owner: str = "") -> int:
         """Remove forgotten incoming files."""

@@ -257,10 +257,7 @@ class Reception:
             self._discard(sealed)
 
     def _discard(self, sealed: Sealed) -> None:
-        try:
-            self._service.archive.discard(sealed)
-        except OSError:
-            _log.warning("a file without a key was left to the sweep")
+        self._service.archive.discard(sealed)
 
     def _note(self, records: list[Record]) -> None:
         try:

@@ -55,6 +55,7 @@ class Gateway:
         self._spool = Path(settings.spool)
         self._owner = Owner(self._spool)
         self._archive = open_archive(settings)
+        self._archive.probe()
         self._entities_text = self._seen_text = own.entities_text()
         self._entities = self._read_entities(self._entities_text)
         own.tls_context()  # wrong files are told of now, not by every receiver

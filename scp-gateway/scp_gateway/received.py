@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final
 
-from pacsless.archive import Archive, ArchiveUnavailable, Incoming, Sealed
+from pacsless.archive import Archive, Incoming, Sealed
 from pacsless.dicom.scan import Identifiers, scan, scan_head
 
 _HEAD_BYTES: Final = 128 << 10
@@ -66,10 +66,7 @@ class Received:
             return found
         if self._is_whole:
             return scan(BytesIO(self._head), transfer_syntax)
-        path = self._archive.sealed(sealed.name)
-        if path is None:
-            raise ArchiveUnavailable("archive", "the sealed file is gone")
-        with open(path, "rb") as file:
+        with open(self._archive.path_of(sealed), "rb") as file:
             file.seek(len(self._meta))
             return scan(file, transfer_syntax)
 

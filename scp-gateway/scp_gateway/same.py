@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO, Final
 
-from pacsless.archive import Archive, ArchiveUnavailable, Sealed
+from pacsless.archive import Archive, Sealed
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import ScanError
 
@@ -32,10 +32,7 @@ def compare(archive: Archive, key: str, sealed: Sealed, data_set_offset: int) ->
     Sealed or None
         Size and digest of the first object if both are the same.
     """
-    path = archive.sealed(sealed.name)
-    if path is None:
-        raise ArchiveUnavailable("archive", "the sealed file is gone")
-    with open(path, "rb") as second, archive.open(key) as first:
+    with open(archive.path_of(sealed), "rb") as second, archive.open(key) as first:
         second.seek(data_set_offset)
         try:
             offset = split_part10(first).dataset_offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pacsless.archive import AlreadyKept, Archive, ArchiveUnavailable, Sealed, open_archive
+from pacsless.archive.folders import Folder
 from pacsless.archive.s3 import S3Archive
 from pacsless.errors import NotFound
 from pacsless.settings import InvalidSetting, Settings
@@ -32,11 +34,14 @@ def moto_endpoint() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", "file, named", "s3", "s3, named"])
 def archive(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Archive:
-    if request.param == "file":
+    if "named" in request.param:  # as on a file system without O_TMPFILE
+        for place in ("files", "s3"):
+            monkeypatch.setattr(f"pacsless.archive.{place}.can_be_nameless", lambda _: False)
+    if request.param.startswith("file"):
         return open_archive(Settings(archive=f"file://{tmp_path}/archive"))
     endpoint = request.getfixturevalue("moto_endpoint")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -65,7 +70,7 @@ def test_an_original_goes_from_incoming_to_its_key(archive: Archive) -> None:
     data = bytes(range(256)) * 40
     sealed = seal(archive, data)
     assert (sealed.size, sealed.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    assert archive.stat(KEY) is None and archive.sealed(sealed.name) is not None
+    assert archive.stat(KEY) is None and archive.path_of(sealed).read_bytes() == data
     archive.keep(sealed, KEY)
     assert read(archive, KEY) == data
     found = archive.stat(KEY)
@@ -79,9 +84,11 @@ def test_an_original_is_never_replaced(archive: Archive) -> None:
     with pytest.raises(AlreadyKept):
         archive.keep(second, KEY)
     assert read(archive, KEY) == b"first"
-    assert archive.sealed(second.name) is not None, "the loser is still there to quarantine"
+    assert archive.path_of(second).read_bytes() == b"second", "still there to quarantine"
     archive.discard(second)
     assert archive.sealed(second.name) is None
+    archive.discard(second)
+    assert archive.sweep(0) == 0
 
 
 def test_a_race_for_a_key_has_one_winner(archive: Archive) -> None:
@@ -113,13 +120,15 @@ def test_what_is_not_sealed_leaves_nothing(archive: Archive) -> None:
 
 
 def test_a_sweep_takes_what_is_old_or_ones_own(archive: Archive) -> None:
-    with archive.incoming("scp-gateway.0") as incoming:
+    with archive.incoming("scp-gateway-0") as incoming:
         mine = incoming.seal()
     others = seal(archive, b"others")
     assert archive.sweep(3600) == 0
-    assert archive.sweep(0, "scp-gateway") == 1
-    assert not archive.sealed(mine.name) and archive.sealed(others.name)
-    assert archive.sweep(0) == 1
+    named = bool(mine.name)
+    assert bool(archive.sealed(mine.name)) is named, "a crash leaves nothing without a name"
+    assert archive.sweep(0, "scp-gateway-0") == named
+    assert not archive.sealed(mine.name) and bool(archive.sealed(others.name)) is named
+    assert archive.sweep(0) == named
 
 
 def test_derived_files_are_replaced(archive: Archive) -> None:
@@ -188,6 +197,65 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, step: str) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
+def test_a_probe_leaves_nothing(archive: Archive) -> None:
+    archive.probe()
+    assert list(archive.list("")) == [] and archive.sweep(0) == 0
+
+
+def test_a_store_that_replaces_objects_is_refused(
+    moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3", endpoint_url=moto_endpoint).create_bucket(Bucket="careless")
+    archive = S3Archive("careless", "", tmp_path, moto_endpoint)
+    put = archive._s3.put_object
+    monkeypatch.setattr(
+        archive._s3,
+        "put_object",
+        lambda **how: put(**{key: how[key] for key in how if key != "IfNoneMatch"}),
+    )
+    with pytest.raises(ArchiveUnavailable, match="ignores If-None-Match"):
+        archive.probe()
+
+
+def test_a_name_that_is_not_durable_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same again would find it there, and its fsync succeed for nothing."""
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    archive.keep(seal(archive, b"before"), KEY)
+    real = Folder.sync
+    other = KEY.replace("1.4", "1.5")
+
+    def broken(_: Folder) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Folder, "sync", broken)
+    for key in (other, "default/2.1/2.2/2.3.dcm"):
+        sealed = seal(archive, b"x")
+        with pytest.raises(ArchiveUnavailable):
+            archive.keep(sealed, key)
+        archive.discard(sealed)
+        assert archive.stat(key) is None
+    assert sorted(archive.folders("default/")) == ["1.2"]
+    monkeypatch.setattr(Folder, "sync", real)
+    archive.keep(seal(archive, b"x"), other)
+    assert read(archive, other) == b"x"
+
+
+@pytest.mark.parametrize("moved", ["default", "default/1.2", "default/1.2/1.3"])
+def test_a_folder_that_was_moved_away_takes_nothing_with_it(tmp_path: Path, moved: str) -> None:
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    archive.keep(seal(archive, b"before"), KEY)
+    (tmp_path / "archive" / moved).rename(tmp_path / "aside")
+    second = KEY.replace("1.4", "1.5")
+    archive.keep(seal(archive, b"after"), second)
+    assert read(archive, second) == b"after"
+    assert [one.name for one in (tmp_path / "aside").rglob("*.dcm")] == ["1.4.dcm"]
+
+
 def test_folders_stay_open_only_so_many(tmp_path: Path) -> None:
     archive = open_archive(Settings(archive=f"file://{tmp_path}"))
     for number in range(400):
@@ -253,9 +321,7 @@ def test_parts_that_the_disk_has_changed_are_not_kept(
     boto3.client("s3", endpoint_url=moto_endpoint).create_bucket(Bucket="rotten")
     archive = S3Archive("rotten", "", tmp_path, moto_endpoint)
     sealed = seal(archive, bytes(6 << 20))
-    path = archive.sealed(sealed.name)
-    assert path is not None
-    with open(path, "r+b") as file:
+    with open(archive.path_of(sealed), "r+b") as file:
         file.write(b"\1")
     with pytest.raises(ArchiveUnavailable, match="not what was received"):
         archive.keep(sealed, KEY)
@@ -275,7 +341,7 @@ def test_a_store_that_does_not_answer_is_unavailable_and_names_no_key(
     with pytest.raises(ArchiveUnavailable) as caught:
         archive.keep(sealed, KEY)
     assert "1.4" not in str(caught.value)
-    assert archive.sealed(sealed.name), "what could not be kept is still on the local disk"
+    assert archive.path_of(sealed).read_bytes() == b"owed", "it is still on the local disk"
 
 
 def test_an_address_must_be_file_or_s3() -> None:

@@ -38,7 +38,7 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
 @pytest.fixture
 def archive(tmp_path: Path) -> FileArchive:
-    return FileArchive(tmp_path / "archive")
+    return FileArchive(tmp_path / "archive", nameless=False)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def seal(archive: Archive, content: bytes) -> Sealed:
     ],
 )
 def test_a_promise_after_a_crash(tmp_path: Path, crashed: str, fate: str) -> None:
-    archive = FileArchive(tmp_path / "archive")
+    archive = FileArchive(tmp_path / "archive", nameless=False)
     before = Outbox(tmp_path / "outbox")
     sealed = seal(archive, b"content")
     before.intend(sealed, KEY, [record()])
