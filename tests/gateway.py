@@ -124,7 +124,7 @@ class GatewayProcess:
                 with contextlib.suppress(OSError):  # closed meanwhile
                     target = str(descriptor.readlink())
                     if "/.incoming/#" in target and target.endswith(" (deleted)"):
-                        found.append(Path(target))
+                        found.append(descriptor)
         return found
 
     def promised(self, kind: type[Event]) -> list[Event]:

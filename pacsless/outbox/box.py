@@ -8,20 +8,24 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record
+from pacsless.durable import make_folder
 from pacsless.errors import PacslessError
 from pacsless.outbox import entries
-from pacsless.outbox.entries import EntryLine, Intent
-from pacsless.outbox.journal import Journal, JournalUnavailable, segments, sync_folder
+from pacsless.outbox.entries import Fates, Intent
+from pacsless.outbox.journal import Journal, JournalUnavailable, NotDurable, segments
 
 _SEGMENT_BYTES: Final = 16 << 20
 # Room for the entries of one segment's writer; a line has a hundred bytes.
 _IDS_OF_A_SEGMENT: Final = 1 << 32
+_PAUSE_SECONDS: Final = (0.25, 4.0)
+"""Between attempts to write what a full disk did not take."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,8 +43,7 @@ class Owner:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.parent)
+        make_folder(folder)
         self._file = _locked(folder)
 
     def close(self) -> None:
@@ -82,22 +85,33 @@ class Outbox:
         self._marking = threading.Lock()
         self._unwritten: list[bytes] = []
         """Marks the disk did not take; at most a few for each sender."""
+        self._pause = _PAUSE_SECONDS[0]
+        self._next_attempt = 0.0
 
     def unfinished(self) -> list[Intent]:
-        """Intents an earlier process neither kept nor cancelled: say `kept` or `cancel` of each."""
-        found: dict[int, EntryLine] = {}
+        """Intents an earlier process neither kept nor cancelled: say `decide` of all."""
+        fates = Fates()
         numbers = segments(self._folder)
-        for number, body in entries.read_bodies(self._folder, numbers):
-            if body[:1] == entries.INTENT:
-                line = EntryLine.read(number, body)
-                found[line.id] = line
-            else:
-                for one in entries.ids_of(body):
-                    found.pop(one, None)
+        for number, body in entries.read_bodies(self._folder, numbers, is_growing=False):
+            fates.read(number, body)
         for number in numbers:
             for one in entries.done_ids(self._folder, number):
-                found.pop(one, None)
-        return [line.intent() for line in found.values()]
+                fates.undecided.pop(one, None)
+        return [line.intent() for line in fates.undecided.values()]
+
+    def decide(self, kept: Iterable[Intent], cancelled: Iterable[Intent]) -> None:
+        """Say what became of intents of an earlier process; durable on return.
+
+        Raises
+        ------
+        JournalUnavailable
+            If it may not be. They are unfinished still, for the next attempt.
+        """
+        fates = ((entries.KEPT, kept), (entries.CANCELLED, cancelled))
+        ids = [(kind, [intent.id for intent in intents]) for kind, intents in fates]
+        if marks := [entries.mark_body(kind, *some) for kind, some in ids if some]:
+            self._journal.append_durably(*marks)
+            self._wake()
 
     def intend(self, sealed: Sealed, key: str, records: Sequence[Record]) -> Intent:
         """Promise to publish `records` once `sealed` has its `key`; durable on return.
@@ -110,8 +124,7 @@ class Outbox:
         intent = Intent(next(self._ids), sealed, key)
         try:
             self._journal.append_durably(entries.intent_body(intent.id, sealed, key, records))
-        except JournalUnavailable:
-            # It may be in the journal all the same.
+        except NotDurable:
             self._mark(entries.CANCELLED, intent)
             raise
         return intent
@@ -126,24 +139,30 @@ class Outbox:
         self._mark(entries.CANCELLED, intent, note)
 
     def note(self, records: Sequence[Record]) -> None:
-        """Publish `records` when possible; a power cut soon after may lose them.
+        """Publish `records`, if any, when possible; a power cut soon after may lose them.
 
         Raises
         ------
         JournalUnavailable
             If they could not be written.
         """
-        self._journal.append(entries.note_body(next(self._ids), records))
-        self._wake()
+        if records:
+            self._journal.append(entries.note_body(next(self._ids), records))
+            self._wake()
 
     def settle(self) -> None:
         """Write again the marks that a full disk did not take; call it now and then."""
-        if self._unwritten:
+        if self._unwritten and time.monotonic() >= self._next_attempt:
             self._write_marks()
 
     def close(self) -> None:
-        """Stop writing; what is not done is published by whoever reads."""
-        self.settle()
+        """Stop writing; what is not done is published by whoever reads.
+
+        Where a mark could not be written, the intent is unfinished for the next
+        process, who finds out the same.
+        """
+        if self._unwritten:
+            self._write_marks()
         self._journal.close()
         self._owner.close()
 
@@ -159,9 +178,12 @@ class Outbox:
             try:
                 self._journal.append(*self._unwritten)
             except JournalUnavailable:
+                self._next_attempt = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
                 _log.warning("the journal does not take a mark; an event waits for that")
             else:
                 self._unwritten.clear()
+                self._pause = _PAUSE_SECONDS[0]
         self._wake()
 
 

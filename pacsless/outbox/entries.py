@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record
-from pacsless.outbox.journal import done_path, read_lines, segment_path
+from pacsless.outbox.journal import done_path, segment_path
+from pacsless.outbox.lines import read_lines
 
 # The first letter of a line. An intent promises events about a file that gets
 # its key next; a note is events alone. The others name the ids of such entries:
@@ -76,6 +77,26 @@ class EntryLine:
         return tuple(map(_record, json.loads(self._payload)["records"]))
 
 
+class Fates:
+    """What becomes of an outbox's entries, as told by its lines one after the other."""
+
+    def __init__(self) -> None:
+        self.undecided: dict[int, EntryLine] = {}
+        """Intents whose file may get its key or not; at most one a sender."""
+
+    def read(self, segment: int, body: bytes) -> list[EntryLine]:
+        """Take the next line; return what may be published since."""
+        kind = body[:1]
+        if kind in ENTRIES:
+            line = EntryLine.read(segment, body)
+            if kind == NOTE:
+                return [line]
+            self.undecided[line.id] = line
+            return []
+        decided = [self.undecided.pop(one) for one in ids_of(body) if one in self.undecided]
+        return decided if kind == KEPT else []
+
+
 def intent_body(number: int, sealed: Sealed, key: str, records: Sequence[Record]) -> bytes:
     """Line of a promise."""
     return _entry_body(
@@ -106,12 +127,15 @@ def ids_of(body: bytes) -> list[int]:
     return [int(one) for one in body.split(b" ")[1:]]
 
 
-def read_bodies(folder: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """Read the lines of segments, each with the number of its segment."""
+def read_bodies(
+    folder: Path, numbers: Sequence[int], *, is_growing: bool = True
+) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of segments, each with the number of its segment; somebody may write on."""
     for number in numbers:
         try:
-            with open(segment_path(folder, number), "rb") as file:
-                yield from ((number, body) for _, body in read_lines(file))
+            with open(segment_path(folder, number), "rb", buffering=0) as file:
+                growing = is_growing and number == numbers[-1]
+                yield from ((number, body) for _, body in read_lines(file, is_growing=growing))
         except FileNotFoundError:
             continue  # the relay was done with it
 

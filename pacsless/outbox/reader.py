@@ -3,64 +3,74 @@
 from __future__ import annotations
 
 import logging
-import os
-import select
-import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from pacsless.durable import sync_folder
 from pacsless.outbox import entries
-from pacsless.outbox.entries import Depth, Entry, EntryLine, done_ids
+from pacsless.outbox.entries import Depth, Entry, EntryLine, Fates, done_ids
 from pacsless.outbox.journal import (
-    FRAME_BYTES,
     Position,
     done_path,
-    framed,
-    read_lines,
     segment_path,
     segments,
+    segments_with_done,
 )
+from pacsless.outbox.lines import FRAME_BYTES, framed, read_lines
 
 _log = logging.getLogger(__name__)
 
 
 class _Cursor:
-    """Reads the lines of a folder's segments as another process writes them."""
+    """Reads the lines of a folder's segments as another process writes them.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder
+        Of the segments.
+    done
+        Entries that were done before, by segment: they are left out.
+    """
+
+    def __init__(self, folder: Path, done: dict[int, set[int]]) -> None:
         self._folder = folder
+        self._done = done
         self.at = Position(min(segments(folder), default=0), 0)
+        self.fates = Fates()
         self._file: BinaryIO | None = None
 
-    def read(self) -> Iterator[tuple[int, bytes]]:
-        """Read what is there now: number of the segment and body.
+    def read(self) -> Iterator[list[EntryLine]]:
+        """Read what is there now: of each line, what may be published since.
 
         Stop iterating when you like: reading goes on behind the last line.
         """
-        while True:
-            # Looked up first: when a later segment is there, this one is complete.
-            later = min((one for one in segments(self._folder) if one > self.at.segment), default=0)
-            yield from self._rest()
-            if not later:
-                return
-            self._close()
+        # Listed first: all but the last of these are complete.
+        for later in [one for one in segments(self._folder) if one > self.at.segment]:
+            yield from self._rest(is_growing=False)
+            self.close()
             self.at = Position(later, 0)
+        yield from self._rest(is_growing=True)
 
-    def _rest(self) -> Iterator[tuple[int, bytes]]:
-        try:
-            if self._file is None:
-                self._file = open(segment_path(self._folder, self.at.segment), "rb")  # noqa: SIM115
-            self._file.seek(self.at.offset)
-        except FileNotFoundError:
-            return
-        for offset, body in read_lines(self._file):
-            self.at = Position(self.at.segment, offset + len(body) + FRAME_BYTES)
-            yield self.at.segment, body
+    def _rest(self, *, is_growing: bool) -> Iterator[list[EntryLine]]:
+        segment = self.at.segment
+        if self._file is None:
+            try:
+                self._file = open(segment_path(self._folder, segment), "rb", buffering=0)  # noqa: SIM115
+            except FileNotFoundError:
+                return
+        done = self._done.get(segment, set())
+        for offset, body in read_lines(self._file, self.at.offset, is_growing=is_growing):
+            self.at = Position(segment, offset + len(body) + FRAME_BYTES)
+            if body[:1] not in entries.ENTRIES or done.isdisjoint(entries.ids_of(body)):
+                yield self.fates.read(segment, body)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give the file back."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -70,45 +80,49 @@ class OutboxReader:
     """Hands out an outbox's entries and remembers which are done.
 
     The backlog stays on the disk: in memory are the entries in flight and a
-    cursor into the journal, however long the broker is away.
+    cursor into the journal, however long the broker is away. What a disk
+    refuses is logged, and tried again with the next call.
 
     Parameters
     ----------
     folder
         Of the outbox. Another process may write it; this is its only reader.
+    number
+        Which outbox this is, for the ids of its entries.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, number: int = 0) -> None:
         self.folder = folder
-        self._cursor = _Cursor(folder)
-        self._counting = _Cursor(folder)
+        self._number = number
+        _remove_orphans(folder)
+        self._done = {one: done_ids(folder, one) for one in segments(folder)}
+        """What was done before this reader began, by segment."""
+        self._cursor = _Cursor(folder, self._done)
+        self._counting = _Cursor(folder, self._done)
         """Runs ahead, to know how much there is."""
         self._oldest = self._cursor.at.segment
-        self._undecided: set[int] = set()
-        """Intents the count has passed and not seen the end of."""
-        self._open: dict[int, EntryLine] = {}
-        """Intents the cursor has passed whose file has no key yet; at most one a sender."""
         self._ready: deque[EntryLine] = deque()
         """What the cursor has passed and may be published now."""
         self._taken: dict[int, EntryLine] = {}
         """What the relay has; bounded by its window."""
-        self._unsettled: Counter[int] = Counter()
-        """Entries the cursor has passed that are not settled, by segment."""
-        self._done = {number: done_ids(folder, number) for number in segments(folder)}
-        """What was done before, by segment; looked at when the cursor comes there."""
-        self._count = -sum(map(len, self._done.values()))
+        self._count = 0
+        """What the counting cursor has seen that may be published, and is not done."""
+        self._troubles: set[str] = set()
 
-    def take(self, limit: int) -> list[EntryLine]:
+    def take(self, limit: int) -> list[Entry]:
         """Hand out entries to publish, oldest first, each once."""
-        if len(self._ready) < limit:
-            for number, body in self._cursor.read():
-                self._pass(number, body)
-                if len(self._ready) >= limit:
-                    break
-        lines = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-        self._taken.update((line.id, line) for line in lines)
         self._remove_settled()
-        return lines
+        with self._logged("an outbox cannot be read; its events wait"):
+            if len(self._ready) < limit:
+                for publishable in self._cursor.read():
+                    self._ready += publishable
+                    if len(self._ready) >= limit:
+                        break
+        lines = list(islice(self._ready, limit))
+        found = [Entry((self._number, line.id), line.records()) for line in lines]
+        for line in lines:
+            self._taken[line.id] = self._ready.popleft()
+        return found
 
     def done(self, ids: Iterable[int]) -> None:
         """Say that the broker has acknowledged these entries."""
@@ -117,7 +131,6 @@ class OutboxReader:
             by_segment.setdefault(self._taken.pop(one).segment, []).append(one)
         for segment, settled in by_segment.items():
             self._count -= len(settled)
-            self._unsettled[segment] -= len(settled)
             try:
                 # Not durable: what is published twice has the same ids.
                 with open(done_path(self.folder, segment), "ab") as file:
@@ -129,45 +142,28 @@ class OutboxReader:
     @property
     def depth(self) -> Depth:
         """How much waits for the broker."""
-        self._count_on()
+        with self._logged("an outbox cannot be counted"):
+            self._count_on()
         # The journal is in order of time: the oldest is behind the cursor.
-        passed = [*self._taken.values(), *self._ready, *self._open.values()]
         now = time.time()
-        oldest = min((line.written_at for line in passed), default=now)
-        return Depth(self._count, max(0.0, now - oldest))
+        oldest = min((line.written_at for line in self._passed()), default=now)
+        waiting = self._count + len(self._counting.fates.undecided)
+        return Depth(max(0, waiting), max(0.0, now - oldest))
 
-    def _pass(self, number: int, body: bytes) -> None:
-        kind = body[:1]
-        if kind in entries.ENTRIES:
-            line = EntryLine.read(number, body)
-            if line.id in self._done.get(number, ()):
-                return
-            self._unsettled[number] += 1
-            if kind == entries.INTENT:
-                self._open[line.id] = line
-            else:
-                self._ready.append(line)
-            return
-        for one in entries.ids_of(body):
-            # None where the entry was done before the last restart.
-            decided = self._open.pop(one, None)
-            if decided is not None and kind == entries.KEPT:
-                self._ready.append(decided)
-            elif decided is not None:
-                self._unsettled[decided.segment] -= 1
+    def close(self) -> None:
+        """Stop reading."""
+        self._cursor.close()
+        self._counting.close()
+
+    def _passed(self) -> Iterator[EntryLine]:
+        """What the cursor has passed and is not settled."""
+        yield from self._taken.values()
+        yield from self._ready
+        yield from self._cursor.fates.undecided.values()
 
     def _count_on(self) -> None:
-        for _, body in self._counting.read():
-            kind, ids = body[:1], entries.ids_of(body)
-            if kind in entries.ENTRIES:
-                self._count += 1
-                if kind == entries.INTENT:
-                    self._undecided.update(ids)
-            else:
-                known = self._undecided.intersection(ids)
-                self._undecided -= known
-                if kind == entries.CANCELLED:
-                    self._count -= len(known)
+        for publishable in self._counting.read():
+            self._count += len(publishable)
 
     def _remove_settled(self) -> None:
         """Remove the oldest segments while nothing in them is open.
@@ -175,120 +171,41 @@ class OutboxReader:
         Only the oldest may go: a newer one may say what became of an entry in
         an older one.
         """
-        while self._oldest < self._cursor.at.segment and not self._unsettled[self._oldest]:
-            if self._counting.at.segment <= self._oldest:
+        if self._oldest >= self._cursor.at.segment:
+            return
+        first = min((line.segment for line in self._passed()), default=self._cursor.at.segment)
+        if self._oldest >= first:
+            return
+        with self._logged("a settled part of an outbox cannot be removed"):
+            if self._counting.at.segment < first:
                 self._count_on()
-            segment_path(self.folder, self._oldest).unlink(missing_ok=True)
-            done_path(self.folder, self._oldest).unlink(missing_ok=True)
-            del self._unsettled[self._oldest]
-            self._done.pop(self._oldest, None)
-            self._oldest = min(segments(self.folder), default=self._oldest + 1)
-
-
-class Backlog:
-    """The entries of several outboxes, for one relay; thread-safe.
-
-    Parameters
-    ----------
-    folders
-        Of the outboxes.
-    """
-
-    def __init__(self, folders: Iterable[Path]) -> None:
-        self._readers = [OutboxReader(folder) for folder in folders]
-        self._turn = 0
-        self._lock = threading.Lock()
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self._event, select.POLLIN)
-
-    @property
-    def event(self) -> int:
-        """Descriptor of an eventfd: writers add to it when there is something new."""
-        return self._event
-
-    def wake(self) -> None:
-        """Say that there is something new, from this process."""
-        os.eventfd_write(self._event, 1)
-
-    def take(self, limit: int, timeout: float) -> list[Entry]:
-        """Hand out entries to publish, of each outbox oldest first, each once until the next start.
-
-        Parameters
-        ----------
-        limit
-            How many at most.
-        timeout
-            Seconds to wait for the first one.
-        """
-        found = self._take(limit)
-        if not found:
-            self._poll.poll(timeout * 1000)
-            try:
-                os.eventfd_read(self._event)
-            except BlockingIOError:
-                return []  # nobody has written
-            found = self._take(limit)
-        return found
-
-    def _take(self, limit: int) -> list[Entry]:
-        found: list[Entry] = []
-        with self._lock:
-            for _ in self._readers:
-                # Another one begins each time, so that none waits behind a busy one.
-                self._turn = (self._turn + 1) % len(self._readers)
-                lines = self._readers[self._turn].take(limit - len(found))
-                found += [Entry((self._turn, line.id), line.records()) for line in lines]
-                if len(found) >= limit:
+            for number in segments(self.folder):
+                if number >= first:
                     break
-        return found
+                # In this order: what is done of one that is gone would silence another.
+                done_path(self.folder, number).unlink(missing_ok=True)
+                segment_path(self.folder, number).unlink(missing_ok=True)
+                self._done.pop(number, None)
+            self._oldest = first
 
-    def done(self, ids: Iterable[tuple[int, int]]) -> None:
-        """Say that the broker has acknowledged these entries."""
-        by_reader: dict[int, list[int]] = {}
-        for reader, one in ids:
-            by_reader.setdefault(reader, []).append(one)
-        with self._lock:
-            for reader, some in by_reader.items():
-                self._readers[reader].done(some)
-
-    @property
-    def depth(self) -> Depth:
-        """How much waits for the broker."""
-        with self._lock:
-            depths = [reader.depth for reader in self._readers]
-        return Depth(
-            sum(one.entries for one in depths),
-            max((one.oldest_seconds for one in depths), default=0.0),
-        )
-
-    def close(self) -> None:
-        """Stop reading."""
-        os.close(self._event)
+    @contextmanager
+    def _logged(self, trouble: str) -> Iterator[None]:
+        """Catch what the disk refuses; say it when it begins."""
+        try:
+            yield
+        except OSError as error:
+            if trouble not in self._troubles:
+                fields = {"outbox": self.folder.name, "errno": error.errno}
+                _log.error(trouble, extra={"fields": fields})
+            self._troubles.add(trouble)
+        else:
+            self._troubles.discard(trouble)
 
 
-def outbox_folders(spool: Path) -> list[Path]:
-    """Folders of the outboxes in a spool, one for each process that writes or wrote there."""
-    return sorted(one for one in (spool / "outbox").glob("*") if one.is_dir())
-
-
-def outbox_depth(spool: Path) -> Depth:
-    """Count what waits in a spool, from its journals alone: the gateway may be down."""
-    entries_waiting, oldest = 0, 0.0
-    now = time.time()
-    for folder in outbox_folders(spool):
-        waiting: dict[int, float] = {}
-        numbers = segments(folder)
-        for _, body in entries.read_bodies(folder, numbers):
-            if body[:1] in entries.ENTRIES:
-                line = EntryLine.read(0, body)
-                waiting[line.id] = line.written_at
-            elif body[:1] == entries.CANCELLED:
-                for one in entries.ids_of(body):
-                    waiting.pop(one, None)
-        for number in numbers:
-            for one in done_ids(folder, number):
-                waiting.pop(one, None)
-        entries_waiting += len(waiting)
-        oldest = max(oldest, *(now - at for at in waiting.values()), 0.0)
-    return Depth(entries_waiting, oldest)
+def _remove_orphans(folder: Path) -> None:
+    """Forget what was done of segments that are gone, before others get their numbers."""
+    orphans = set(segments_with_done(folder)).difference(segments(folder))
+    for number in orphans:
+        done_path(folder, number).unlink(missing_ok=True)
+    if orphans:
+        sync_folder(folder)

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
-import time
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
-
-_LOOK_SECONDS: Final = 1.0
 
 
 class DiskSpace:
-    """Looks at disks at most once a second.
+    """Remembers what the disks said last.
 
     Parameters
     ----------
     folders
         One on each disk.
     high_water_percent
-        How full a disk may get before `is_full`.
+        How full a disk may get before `is_full`, in bytes and in inodes.
     """
 
     def __init__(self, folders: Iterable[Path], high_water_percent: int) -> None:
         self._folders = tuple(folders)
-        self._low_space = 1 - high_water_percent / 100
-        self._seen = (float("-inf"), False)
+        self._least_free = 1 - high_water_percent / 100
+        self.is_full = False
+        """Whether one of the disks is above the mark, or does not say."""
+        self.look()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one of the disks is above the mark."""
-        seen_at, full = self._seen
-        if time.monotonic() - seen_at > _LOOK_SECONDS:
-            full = any(map(self._above, self._folders))
-            self._seen = time.monotonic(), full
-        return full
+    def look(self) -> None:
+        """Ask the disks; a disk that is stuck may keep its caller waiting."""
+        self.is_full = any(map(self._is_above, self._folders))
 
-    def _above(self, folder: Path) -> bool:
-        disk = shutil.disk_usage(folder)
-        # Not of `total`: what is reserved for root is no space of ours.
-        return disk.free < (disk.used + disk.free) * self._low_space
+    def _is_above(self, folder: Path) -> bool:
+        try:
+            disk = os.statvfs(folder)
+        except OSError:
+            return True
+        # Without what is reserved for root: that is no space of ours.
+        usable = disk.f_blocks - disk.f_bfree + disk.f_bavail
+        return disk.f_bavail < usable * self._least_free or (
+            # Some file systems have no fixed number of inodes, and say 0.
+            disk.f_favail < disk.f_files * self._least_free
+        )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,6 +17,9 @@ from pacsless.outbox import Backlog
 from scp_gateway.listener import Admission, Listener, cannot_listen
 from scp_gateway.receivers import NOTHING, ReceiverProcess, add
 from scp_gateway.storage_commitment import Deliverer
+
+_MAX_REQUESTS: Final = 32
+"""At a time; more are closed unheard, as probes are two and scrapers few."""
 
 
 class Metrics(Collector):
@@ -112,6 +115,7 @@ class AdminServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = _MAX_REQUESTS
 
     def __init__(
         self,
@@ -124,10 +128,25 @@ class AdminServer(ThreadingHTTPServer):
         self.metrics = metrics
         self.not_alive = not_alive
         self.not_ready = not_ready
+        self._places = threading.BoundedSemaphore(_MAX_REQUESTS)
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
             raise cannot_listen("ADMIN_PORT", host, port, error) from None
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a request on a thread of its own, if there are not too many."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Give the place back in the end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def start(self) -> None:
         """Serve on a thread."""

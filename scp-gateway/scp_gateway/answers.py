@@ -83,6 +83,9 @@ def refusal(error: Exception) -> Answer:
             return Answer(Status.CANNOT_UNDERSTAND, "refused", error.code, str(error))
         case PacslessError():  # the archive, or the journal
             return Answer(Status.OUT_OF_RESOURCES, "refused", error.code, str(error))
+        case OSError():
+            what = f"the system refuses: {error.strerror or type(error).__name__}"
+            return Answer(Status.OUT_OF_RESOURCES, "refused", "system", what)
         case _:
             return Answer(Status.PROCESSING_FAILURE, "refused", "bug", "see the gateway's log")
 

@@ -26,7 +26,7 @@ _CONTEXT_HEADER: Final = 4
 _APPLICATION_CONTEXT, _PRESENTATION_CONTEXT, _USER_INFORMATION = 0x10, 0x20, 0x50
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x30, 0x40
 _USER_ITEMS: Final = range(0x51, 0x59)
-_COMMON_EXTENDED: Final = 0x57
+_VERSION_NAME, _COMMON_EXTENDED = 0x55, 0x57
 # PS3.8 §9.3.2.2: identifiers are odd, so there are 128 of them.
 _MAX_CONTEXTS: Final = 128
 # Nobody proposes all the transfer syntaxes there are in each of 128 contexts.
@@ -48,8 +48,12 @@ def decode(pdu: bytes) -> tuple[int, A_ASSOCIATE]:
     BrokenProtocol
         If it is none, or nobody could mean it.
     """
-    # pynetdicom strips control characters from titles as if they were spaces.
-    if len(pdu) < _FIXED_BYTES or min(pdu[_TITLES]) < 0x20:
+    if len(pdu) < _FIXED_BYTES:
+        raise _broken()
+    # Some pad titles with NUL. Other control characters pynetdicom would strip
+    # as if they were spaces.
+    pdu = pdu[: _TITLES.start] + pdu[_TITLES].replace(b"\0", b" ") + pdu[_TITLES.stop :]
+    if min(pdu[_TITLES]) < 0x20:
         raise _broken()
     decoded = A_ASSOCIATE_RQ()
     try:
@@ -122,7 +126,8 @@ class _Sieve:
             if kind == _COMMON_EXTENDED:
                 self._related += _related_classes(data)
                 _bound(self._related, _MAX_RELATED)
-            kept.append(_item(kind, data))
+            # PS3.7 §D.3.3.2.4: 16 characters; a longer name is no reason to refuse a sender.
+            kept.append(_item(kind, data[:16] if kind == _VERSION_NAME else data))
         return b"".join(kept)
 
     def _skip(self) -> None:

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import pack
 from typing import Final
 
@@ -55,8 +55,12 @@ class Services:
     offer: Offer
     idle_seconds: float
     association_bytes: int
+    message_seconds: float
+    """How long a message may take from its first fragment to its last."""
     on_end: Callable[[str], None]
     """Told how each association ended, for the metrics."""
+    collecting: dict[Messages, int] = field(default_factory=dict)
+    """Bytes of requests that are collected in memory, by association."""
 
 
 class Association:
@@ -86,15 +90,15 @@ class Association:
         end, why, farewell = "aborted", "", b""
         try:
             self._negotiate()
-            self._serve()
-            end, farewell = "released", b"" if self._release_asked_at else RELEASE_RP
+            end, farewell = "released", RELEASE_RP if self._serve() else b""
         except Rejected as error:
             end, why, farewell = "rejected", error.why, reject(*error.rejection)
         except NotAdmitted as error:
             end, why = "rejected", error.code
             farewell = reject(error.result, error.source, error.reason)
         except BrokenProtocol as error:
-            why, farewell = error.what, abort(error.reason)
+            # PS3.8 Table 9-10: AA-1, by the service user, while there is no association.
+            why, farewell = error.what, abort(error.reason if self._messages else None)
         except ObjectTooLarge as error:
             why, farewell = error.code, abort(None)
         except HungUp as error:
@@ -106,11 +110,13 @@ class Association:
             _log.exception("an association failed")
             why, farewell = "bug", abort(None)
         finally:
-            if self._messages is not None:
-                self._messages.close()
-            self._connection.close(farewell)
-            self._services.on_end(end)
-            self._tell(end, why)
+            try:
+                if self._messages is not None:
+                    self._messages.close()
+            finally:
+                self._connection.close(farewell)
+                self._services.on_end(end)
+                self._tell(end, why)
 
     def _negotiate(self) -> None:
         certificate = None
@@ -149,8 +155,15 @@ class Association:
             }
         )
 
-    def _serve(self) -> None:
-        """Take PDUs until the association is released (PS3.8 §9.2.3, states 6 to 8)."""
+    def _serve(self) -> bool:
+        """Take PDUs until the association is released (PS3.8 §9.2.3, states 6 to 12).
+
+        Returns
+        -------
+        bool
+            Whether an A-RELEASE-RP is still owed.
+        """
+        collided = False
         messages = self._messages
         assert messages is not None
         read_pdu, idle_seconds = self._connection.read_pdu, self._services.idle_seconds
@@ -162,12 +175,13 @@ class Association:
                 raise ObjectTooLarge("association-too-large", "an association sends too much")
             if kind == PduType.P_DATA:
                 messages.take(body)
+            elif kind == PduType.RELEASE_RQ and self._release_asked_at:
+                # Both asked at once: the acceptor answers last (PS3.8 §9.2.3, AR-8 to AR-10).
+                collided = True
             elif kind == PduType.RELEASE_RQ:
-                # Also when both asked at once: the peer waits for a response.
-                self._release_asked_at = 0.0
-                return
+                return True
             elif kind == PduType.RELEASE_RP and self._release_asked_at:
-                return
+                return collided
             elif kind == PduType.ABORT:
                 raise HungUp("aborted by the sender")
             else:

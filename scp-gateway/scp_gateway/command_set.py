@@ -8,7 +8,7 @@ from enum import IntEnum
 from struct import pack, unpack, unpack_from
 from typing import Final
 
-from scp_gateway.pdu import AbortReason, BrokenProtocol, PduType
+from scp_gateway.pdu import PDV_HEADER_BYTES, AbortReason, BrokenProtocol, PduType
 
 MAX_COMMAND_BYTES: Final = 64 << 10
 """A C-STORE-RQ's command set is some 200 bytes."""
@@ -17,7 +17,6 @@ COMMAND: Final = 1
 LAST: Final = 2
 """Bits of the Message Control Header (PS3.8 §E.2)."""
 
-_PDV_HEADER_BYTES: Final = 6
 # What senders announce as their maximum is believed down to this: below it, a
 # response of a few hundred bytes would be cut into thousands.
 _LEAST_MAX_PDU: Final = 128
@@ -159,7 +158,8 @@ def message(context_id: int, command: bytes, data_set: bytes, max_pdu: int) -> b
     max_pdu
         What the peer announced; 0 for no limit.
     """
-    room = max(max_pdu, _LEAST_MAX_PDU) - _PDV_HEADER_BYTES if max_pdu else 1 << 20
+    room = max(max_pdu, _LEAST_MAX_PDU) - PDV_HEADER_BYTES if max_pdu else 1 << 20
+    room &= ~1  # PS3.8 Annex E.1: fragments are of even length
     pdus = []
     for control, encoded in ((COMMAND, command), (0, data_set)):
         for start in range(0, len(encoded), room):
@@ -169,7 +169,7 @@ def message(context_id: int, command: bytes, data_set: bytes, max_pdu: int) -> b
                 pack(
                     ">BxLLBB",
                     PduType.P_DATA,
-                    len(fragment) + _PDV_HEADER_BYTES,
+                    len(fragment) + PDV_HEADER_BYTES,
                     len(fragment) + 2,
                     context_id,
                     control | last,

@@ -110,10 +110,13 @@ class Connection:
         HungUp
             If the connection is over.
         """
-        is_late = False
+        if self._expired:
+            # Bytes that were there before the end was called for may still be read.
+            raise HungUp(self._expired)
+        is_waiting = False
         if self._end - self._start < HEADER_BYTES:
             self._fill(HEADER_BYTES, idle_seconds)
-            is_late = True
+            is_waiting = True
         kind, length = unpack_from(">BxL", self._buffer, self._start)
         limit = self.limits.get(kind)
         if limit is None:
@@ -126,7 +129,8 @@ class Connection:
             raise BrokenProtocol(AbortReason.INVALID_PARAMETER, "a PDU longer than was agreed on")
         size = HEADER_BYTES + length
         if self._end - self._start < size:
-            self._fill(size, None if is_late else self._pdu_seconds)
+            # One deadline a PDU: it runs already if the header was waited for.
+            self._fill(size, None if is_waiting else self._pdu_seconds)
         body = self._view[self._start + HEADER_BYTES : self._start + size]
         self._start += size
         self._deadline = self._first_deadline
@@ -202,11 +206,16 @@ class Connection:
 
     def try_send(self, data: bytes) -> bool:
         """Send a few bytes if that does not block; whether they were sent."""
-        writable = select.poll()
-        writable.register(self._socket.fileno(), select.POLLOUT)
-        if not writable.poll(0) or (self._tls is not None and self._tls.is_busy):
-            return False
-        self.send(data)
+        try:
+            writable = select.poll()
+            writable.register(self._socket.fileno(), select.POLLOUT)
+            if not writable.poll(0):
+                return False
+            if self._tls is not None:
+                return self._tls.try_send(data)
+            self._socket.sendall(data)
+        except (OSError, ValueError):  # closed meanwhile
+            raise HungUp(self._expired or "reset") from None
         return True
 
     def is_late(self, clock: float) -> bool:
@@ -265,11 +274,6 @@ class _Tls:
         self._poll = select.poll()
         self._poll.register(secured.fileno(), select.POLLIN)
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a record is being read or sent."""
-        return self._lock.locked()
-
     def receive(self, into: memoryview) -> int:
         if not self._socket.pending():
             self._poll.poll()
@@ -277,12 +281,21 @@ class _Tls:
             return self._socket.recv_into(into)
 
     def send(self, data: bytes) -> None:
-        if not self._lock.acquire(timeout=self._seconds):
+        if not self._send(data, self._seconds):
             raise TimeoutError("a record of the peer does not end")
+
+    def try_send(self, data: bytes) -> bool:
+        """Send unless a record is being read or sent."""
+        return self._send(data, 0)
+
+    def _send(self, data: bytes, seconds: float) -> bool:
+        if not self._lock.acquire(timeout=seconds):
+            return False
         try:
             self._socket.sendall(data)
         finally:
             self._lock.release()
+        return True
 
     def close(self) -> None:
         """Say that nothing follows (RFC 8446 §6.1), so that nobody takes it for a cut."""

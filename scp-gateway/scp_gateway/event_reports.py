@@ -69,6 +69,8 @@ class EventReports:
             The response's status; None if the association ended or there was no
             response in time.
         """
+        if not self._context_id:
+            return None
         deadline = time.monotonic() + seconds
         number = next(self._message_ids) & 0xFFFF
         request = command_set(

@@ -61,11 +61,12 @@ class Gateway:
         own.tls_context()  # wrong files are told of now, not by every receiver
         count = own.processes or process.cores()
         for folder in {
-            *outbox_folders(self._spool),
+            *(one for one in outbox_folders(self._spool) if process.receiver_of(one) >= 0),
             *(process.outbox_folder(self._spool, number) for number in range(count)),
         }:
             self._recover_folder(folder)
         self._stopping = threading.Event()
+        self._checking = threading.Thread()
         self._backlog = Backlog(outbox_folders(self._spool))
         self._relay = Relay(self._backlog, producer)
         self._admission = Admission(own.max_associations, own.max_associations_per_address)
@@ -96,7 +97,11 @@ class Gateway:
             self._backlog, self._receivers, self._listeners, self._admission, self._deliverer
         )
         self._admin = AdminServer(
-            own.host, own.admin_port, self._metrics, self._not_alive, self._not_ready
+            own.admin_host or own.host,
+            own.admin_port,
+            self._metrics,
+            self._not_alive,
+            self._not_ready,
         )
 
     def _make_deliverer(self, settings: Settings) -> Deliverer:
@@ -108,7 +113,7 @@ class Gateway:
                 wait_seconds=self._own.commitment_wait_seconds,
             ),
             self._remote,
-            tls=self._own.outgoing_tls_context(),
+            tls=self._own.outgoing_tls_context,
             retry_seconds=self._own.commitment_retry_seconds,
         )
 
@@ -159,8 +164,9 @@ class Gateway:
 
         A ConfigMap's update sends no signal. What is wrong with a file is said once.
         """
-        for receiver in self._receivers:
-            receiver.check()
+        if not self._checking.is_alive():
+            self._checking = threading.Thread(target=self._check, daemon=True)
+            self._checking.start()
         if not self._own.ae_file:
             return
         try:
@@ -170,6 +176,10 @@ class Gateway:
         if text != self._seen_text:
             self._seen_text = text
             self.reload()
+
+    def _check(self) -> None:
+        for receiver in self._receivers:
+            receiver.check()
 
     def sweep(self) -> None:
         """Remove what senders left half received; call it now and then."""
@@ -230,8 +240,8 @@ class Gateway:
                     raise
                 time.sleep(0.05)
         try:
-            number = int(folder.name.rpartition("-")[2])
-            found = recover(self._archive, outbox, process.incoming_owner(self._spool, number))
+            owner = process.incoming_owner(self._spool, process.receiver_of(folder))
+            found = recover(self._archive, outbox, owner)
         finally:
             outbox.close()
         if any(found.values()):

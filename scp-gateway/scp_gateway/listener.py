@@ -22,6 +22,7 @@ _SPARE_CONNECTIONS: Final = 64
 _BACKLOG: Final = 512
 _PAUSE_SECONDS: Final = 0.1
 _TRIES: Final = 50
+_TELL_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -116,6 +117,7 @@ class Listener(threading.Thread):
         self._receivers = receivers
         self._entities = entities
         self._stopping = False
+        self._told_at = float("-inf")
         self.refused = 0
         """Connections that were closed unheard."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -151,10 +153,19 @@ class Listener(threading.Thread):
         entered = None if why else self._admission.enter(address)
         if entered is None:
             self.refused += 1
-            _log.warning(
-                "connection refused",
-                extra={"fields": {"address": address, "why": why or "too many connections"}},
-            )
+            # One who comes a thousand times a second must not fill the log as well.
+            if time.monotonic() - self._told_at > _TELL_SECONDS:
+                self._told_at = time.monotonic()
+                _log.warning(
+                    "connections are refused",
+                    extra={
+                        "fields": {
+                            "address": address,
+                            "why": why or "too many connections",
+                            "refused": self.refused,
+                        }
+                    },
+                )
             return
         number, is_over = entered
         if not self._hand_over(number, client, Peer(address, port, self._tls, is_over)):

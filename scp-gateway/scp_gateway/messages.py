@@ -29,15 +29,17 @@ from scp_gateway.command_set import (
 from scp_gateway.connection import Connection
 from scp_gateway.event_reports import EventReports
 from scp_gateway.negotiation import Negotiated
-from scp_gateway.pdu import AbortReason, BrokenProtocol
+from scp_gateway.pdu import PDV_HEADER_BYTES, AbortReason, BrokenProtocol
 from scp_gateway.presentation import STORAGE_COMMITMENT, VERIFICATION
+from scp_gateway.storage import ObjectTooLarge
 from scp_gateway.storage_commitment import MAX_INFORMATION_BYTES, STORAGE_COMMITMENT_INSTANCE
 from scp_gateway.turns import Turns
 
 if TYPE_CHECKING:
     from scp_gateway.association import Services
 
-_PDV_HEADER_BYTES: Final = 6
+_MAX_COLLECTED_BYTES: Final = 64 << 20
+"""Of the requests for storage commitment that are coming to this process at a time."""
 _C_CANCEL_RQ: Final = 0x0FFF
 _UNRECOGNIZED_OPERATION: Final = 0x0211
 
@@ -72,6 +74,9 @@ class Messages:
         """Of the message whose data set is coming."""
         self._take_data: Callable[[memoryview, bool], None] = self._collect
         self._data = bytearray()
+        self._passed = 0
+        self._began = 0.0
+        """When the message that is coming began."""
         self._reception: Reception | None = None
         self.turns = Turns(connection)
         self._reports = EventReports(negotiated, self.turns)
@@ -86,12 +91,17 @@ class Messages:
         ObjectTooLarge
             If one is too many.
         """
+        if self._command is not None and (
+            time.monotonic() - self._began > self._services.message_seconds
+        ):
+            # A byte a PDU, and each in time, would keep a place for ever.
+            raise ObjectTooLarge("message-too-slow", "a message takes longer than it may")
         position, end = 0, len(body)
         while position < end or not end:
-            if end - position < _PDV_HEADER_BYTES:
+            if end - position < PDV_HEADER_BYTES:
                 raise _broken("a P-DATA-TF PDU that is none")
             length, context_id, control = unpack_from(">LBB", body, position)
-            start = position + _PDV_HEADER_BYTES
+            start = position + PDV_HEADER_BYTES
             position += 4 + length
             is_last = bool(control & LAST)
             # Endless empty fragments would come below every limit of bytes.
@@ -113,6 +123,8 @@ class Messages:
         if context_id not in self._negotiated.contexts:
             raise _broken("a presentation context that was not accepted")
         self._context_id = context_id
+        if not self._encoded:
+            self._began = time.monotonic()
         self.turns.begin()
         if self._encoded or not is_last:
             self._encoded += value
@@ -127,18 +139,41 @@ class Messages:
             self._command = command
             if command.number(Element.COMMAND_FIELD) == Command.C_STORE_RQ:
                 self._begin_store(command)
-            else:
+            elif self._is_commitment(command):
                 self._take_data = self._collect
+            else:
+                self._take_data = self._read_past
         else:
+            self._serve(command, b"")
+
+    def _is_commitment(self, command: CommandSet) -> bool:
+        context = self._negotiated.contexts[self._context_id]
+        return (
+            command.number(Element.COMMAND_FIELD) == Command.N_ACTION_RQ
+            and context.abstract_syntax == STORAGE_COMMITMENT
+        )
+
+    def _read_past(self, value: memoryview, is_last: bool) -> None:
+        """Take the data set of a message that is refused, or of a response."""
+        self._passed += len(value)
+        if self._passed > MAX_INFORMATION_BYTES:
+            raise _broken("a data set larger than any that is taken here")
+        if is_last:
+            command, self._command, self._passed = self._command, None, 0
+            assert command is not None
             self._serve(command, b"")
 
     def _collect(self, value: memoryview, is_last: bool) -> None:
         self._data += value
         if len(self._data) > MAX_INFORMATION_BYTES:
             raise _broken("a data set larger than any that is taken here")
+        self._services.collecting[self] = len(self._data)
+        if sum(self._services.collecting.copy().values()) > _MAX_COLLECTED_BYTES:
+            raise _broken("too much is asked to be committed at once")
         if is_last:
             command, self._command = self._command, None
             data, self._data = bytes(self._data), bytearray()
+            self._services.collecting.pop(self, None)
             assert command is not None
             self._serve(command, data)
 
@@ -201,7 +236,7 @@ class Messages:
                     "missing-data-set: a C-STORE-RQ has one",
                 ),
             )
-        elif field == Command.N_ACTION_RQ and self._services.commitment is not None:
+        elif self._is_commitment(command) and self._services.commitment is not None:
             self._act(command, data)
         elif field == Command.N_EVENT_REPORT_RQ | RESPONSE:
             self._reports.take(command)
@@ -244,6 +279,7 @@ class Messages:
 
     def close(self) -> None:
         """Forget what was left half received."""
+        self._services.collecting.pop(self, None)
         if self._reception is not None:
             self._reception.abandon()
         self.turns.close()

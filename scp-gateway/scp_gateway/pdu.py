@@ -9,6 +9,8 @@ from typing import Final
 HEADER_BYTES: Final = 6
 MAX_ASSOCIATE_BYTES: Final = 1 << 20
 """An A-ASSOCIATE-RQ with 128 contexts of all transfer syntaxes is below 200 KiB."""
+PDV_HEADER_BYTES: Final = 6
+"""Of a fragment in a P-DATA-TF PDU (PS3.8 §9.3.5.1)."""
 SHORT_BYTES: Final = 1024
 """Of a PDU that is 4 bytes long by the Standard; more is forgiven, and much more is not."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import resource
 import signal
 import threading
 import uuid
@@ -14,6 +16,7 @@ from typing import Any, Final
 import pydicom.config
 
 from pacsless import log
+from pacsless.durable import put
 from pacsless.settings import Settings
 from scp_gateway.application_entities import ApplicationEntities
 
@@ -40,6 +43,9 @@ def begin() -> Settings:
     signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP, RELOAD})
     settings = Settings.from_environ()
     _configure(settings.log_level)
+    # An association takes two descriptors, and shells allow 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return settings
 
 
@@ -73,14 +79,27 @@ def outbox_folder(spool: Path, number: int) -> Path:
     return spool / "outbox" / f"receiver-{number}"
 
 
+def receiver_of(folder: Path) -> int:
+    """Which receiver's outbox a folder is; -1 if it is none's."""
+    kind, _, number = folder.name.rpartition("-")
+    return int(number) if kind == "receiver" and number.isdecimal() else -1
+
+
 def incoming_owner(spool: Path, number: int) -> str:
     """Name of a receiver among all that write into one archive's incoming folder."""
-    file = spool / "id"
+    folder = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        name = file.read_text().strip()
-    except FileNotFoundError:
-        name = f"scp-gateway-{uuid.uuid4().hex[:12]}"
-        file.write_text(name)
+        # Who else comes first waits, and finds the name that this one gives.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        try:
+            name = (spool / "id").read_text().strip()
+        except FileNotFoundError:
+            name = ""
+        if not name:
+            name = f"scp-gateway-{uuid.uuid4().hex[:12]}"
+            put(spool, "id", name.encode())
+    finally:
+        os.close(folder)
     return f"{name}-{number}"
 
 

@@ -38,6 +38,7 @@ from scp_gateway.storage_commitment import Checker, StorageCommitmentService, Tr
 from scp_gateway.watchdog import Watchdog
 
 _STOP_LOOK_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -98,28 +99,40 @@ class Receiver:
             offer=Offer(own.max_pdu, own.any_sop_class, own.storage_commitment),
             idle_seconds=own.idle_seconds,
             association_bytes=own.max_association_mb << 20,
+            message_seconds=own.message_seconds,
             on_end=self._count_end,
         )
-        self._watchdog = Watchdog(self._outbox.settle)
+        self._watchdog = Watchdog()
         self._associations: set[Association] = set()
 
     def run(self) -> None:
         """Do what the gateway says, until it is gone or says stop."""
         self._watchdog.start()
+        threading.Thread(target=self._look_after, name="disks", daemon=True).start()
         self._channel.send({"ready": True})
         while (received := self._channel.receive()) is not None:
             message, client = received
             match message:
-                case {"connection": number, "peer": peer} if client is not None:
-                    threading.Thread(
-                        target=self._serve, args=(client, Peer(**peer), number), daemon=True
-                    ).start()
+                case {"connection": number, "peer": peer}:
+                    self._begin(client, Peer(**peer), number)
                 case {"statistics": number}:
                     self._channel.send({"statistics": number, **self._statistics()})
                 case {"entities": _}:
                     self._reload(message)
                 case {"stop": seconds}:
                     threading.Thread(target=self._stop, args=(seconds,)).start()
+
+    def _begin(self, client: socket.socket | None, peer: Peer, number: int) -> None:
+        try:
+            if client is None:
+                raise RuntimeError("out of descriptors")
+            threading.Thread(target=self._serve, args=(client, peer, number), daemon=True).start()
+        except RuntimeError as error:
+            # No thread can be started, or the connection got lost on its way.
+            _log.error("a connection cannot be served: %s", error)
+            if client is not None:
+                client.close()
+            self._channel.send({"ended": number})
 
     def _reload(self, message: dict[str, Any]) -> None:
         self._services.entities = process.entities_of(message)
@@ -128,6 +141,13 @@ class Receiver:
         except PacslessError:
             # The gateway has just read them: they are being changed again.
             _log.exception("the TLS files could not be read; what they were before stays")
+
+    def _look_after(self) -> None:
+        """Ask the disks what they will take, and give the journal what they did not."""
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            self._services.storage.space.look()
+            self._outbox.settle()
 
     def _serve(self, client: socket.socket, peer: Peer, number: int) -> None:
         try:
@@ -162,7 +182,9 @@ class Receiver:
             time.sleep(_STOP_LOOK_SECONDS)
         if self._commitment is not None:
             self._commitment.stop(1.0)
-        self._outbox.close()
+        if not self._associations:
+            # Else one may still be storing: the lock goes with the process.
+            self._outbox.close()
         self._channel.send({"stopped": self._statistics()})
         self._channel.close()
 

@@ -187,6 +187,8 @@ class ReceiverProcess:
         try:
             channel.send(self._first_message())
             self._channel = channel
+            if self._stopping:
+                return  # told to before it was there: it ends with its channel
             while (received := channel.receive()) is not None:
                 self._take(received[0])
         finally:
@@ -217,7 +219,9 @@ class ReceiverProcess:
             self.connections.discard(number)
             self._on_ended(number)
         with self._changed:
-            self._ended_statistics = add(self._ended_statistics, self._statistics[1])
+            ended = add(self._ended_statistics, self._statistics[1])
+            # A disk is full now, or not; what was is nothing to add up.
+            self._ended_statistics = {**ended, "is_full": False}
             self._statistics = self._statistics[0], NOTHING
             self._changed.notify_all()
 

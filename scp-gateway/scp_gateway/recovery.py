@@ -7,6 +7,7 @@ import logging
 from typing import Final
 
 from pacsless.archive import AlreadyKept, Archive
+from pacsless.durable import sync_folder
 from pacsless.errors import NotFound
 from pacsless.outbox import Intent, Outbox
 
@@ -30,46 +31,62 @@ def recover(archive: Archive, outbox: Outbox, owner: str) -> dict[str, int]:
     -------
     dict
         How many intents were ``finished`` (the file got its key now), ``found``
-        (it had it) and ``dropped`` (nobody was told 0x0000), and how many
-        incoming files were ``swept``.
+        (it had it), ``dropped`` (nobody was told 0x0000) and left ``open`` (the
+        disk does not give the file back), and how many incoming files were
+        ``swept``.
 
     Raises
     ------
     ArchiveUnavailable
         If the archive cannot say: start again when it can.
+    JournalUnavailable
+        If what was found out cannot be written down: start again when it can.
     """
-    counts = {"finished": 0, "found": 0, "dropped": 0}
+    fates: dict[str, list[Intent]] = {"finished": [], "found": [], "dropped": [], "open": []}
     for intent in outbox.unfinished():
         fate = _fate(archive, intent)
-        counts[fate] += 1
+        fates[fate].append(intent)
         if fate == "dropped":
             _log.warning(
                 "an unacknowledged instance is gone", extra={"fields": {"key": intent.key}}
             )
-            outbox.cancel(intent)
-        else:
-            outbox.kept(intent)
+    outbox.decide(kept=fates["finished"] + fates["found"], cancelled=fates["dropped"])
+    counts = {fate: len(intents) for fate, intents in fates.items()}
     counts["swept"] = archive.sweep(0, owner)
     return counts
 
 
 def _fate(archive: Archive, intent: Intent) -> str:
-    if archive.sealed(intent.sealed.name) is not None:
-        try:
-            archive.keep(intent.sealed, intent.key)
-        except AlreadyKept:
-            archive.discard(intent.sealed)
-        else:
-            return "finished"
-    return "found" if _digest(archive, intent.key) == intent.sealed.sha256 else "dropped"
+    try:
+        if archive.sealed(intent.sealed.name) is not None:
+            try:
+                archive.keep(intent.sealed, intent.key)
+            except AlreadyKept:
+                archive.discard(intent.sealed)
+            else:
+                return "finished"
+        return "found" if _is_kept(archive, intent) else "dropped"
+    except OSError as error:
+        # One bad sector must not keep the gateway down, nor call its event off.
+        _log.error(
+            "a file cannot be read, and its event waits; mend the disk and start again",
+            extra={"fields": {"key": intent.key, "errno": error.errno}},
+        )
+        return "open"
 
 
-def _digest(archive: Archive, key: str) -> str:
+def _is_kept(archive: Archive, intent: Intent) -> bool:
+    """Whether the key's file is the one that was promised; its name is durable then."""
     digest = hashlib.sha256()
     try:
-        with archive.open(key) as file:
+        with archive.open(intent.key) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except NotFound:
-        return ""
-    return digest.hexdigest()
+        return False
+    if digest.hexdigest() != intent.sealed.sha256:
+        return False
+    # Whoever linked it may have ended before its fsync of the folder.
+    if (path := archive.local_path(intent.key)) is not None:
+        sync_folder(path.parent)
+    return True

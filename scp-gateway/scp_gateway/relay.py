@@ -143,6 +143,10 @@ class Relay(threading.Thread):
             self._give_back(failure)
 
     def _send(self, entries: list[Entry]) -> None:
+        if nothing := [entry.id for entry in entries if not entry.records]:
+            # Nothing of these would ever come back.
+            self._backlog.done(nothing)
+            entries = [entry for entry in entries if entry.records]
         if entries and not self._sent:
             self._moved_at = time.monotonic()
         for index, entry in enumerate(entries):
@@ -162,16 +166,17 @@ class Relay(threading.Thread):
 
     def _give_back(self, error: BaseException) -> None:
         """Drop the connection; all that was on its way is to go again."""
-        if self.is_connected or self._back_off == _BACK_OFF[0]:
+        is_news = self.is_connected or self._back_off == _BACK_OFF[0]
+        self.is_connected = False
+        self._failed.update((one.id, one) for one in self._sent.values())
+        self._sent.clear()
+        self._open_records.clear()
+        if is_news:
             _log.warning(
                 "Kafka does not take events; they wait in the outbox",
                 extra={"fields": {"waiting": self._backlog.depth.entries}},
                 exc_info=error,
             )
-        self.is_connected = False
-        self._failed.update((one.id, one) for one in self._sent.values())
-        self._sent.clear()
-        self._open_records.clear()
         self._producer.reset()
 
     def _wait_and_retry(self) -> None:

@@ -25,6 +25,8 @@ class GatewaySettings(FromEnviron):
     """Address to listen on for DICOM, and for the admin port."""
     port: int = 11112
     """DICOM port; -1 for none, where there is one with TLS."""
+    admin_host: str = ""
+    """Address of the admin port; empty for the same."""
     admin_port: int = 8081
     """HTTP port of ``/healthz``, ``/readyz`` and ``/metrics``."""
     tls_port: int = -1
@@ -67,6 +69,8 @@ class GatewaySettings(FromEnviron):
     """How long a sender may be silent between PDUs before it is aborted."""
     pdu_seconds: int = 60
     """How long one PDU may take from its first byte on."""
+    message_seconds: int = 3600
+    """How long one instance may take from its first fragment on."""
     stop_seconds: int = 20
     """How long a stop waits for senders, and then again for Kafka."""
     high_water_percent: int = 90
@@ -87,6 +91,7 @@ class GatewaySettings(FromEnviron):
             ("ASSOCIATION_SECONDS", self.association_seconds, 1, 3600),
             ("IDLE_SECONDS", self.idle_seconds, 1, 86_400),
             ("PDU_SECONDS", self.pdu_seconds, 1, 86_400),
+            ("MESSAGE_SECONDS", self.message_seconds, 1, 86_400),
             ("STOP_SECONDS", self.stop_seconds, 0, 3600),
             ("HIGH_WATER_PERCENT", self.high_water_percent, 0, 100),
             ("COMMITMENT_WAIT_SECONDS", self.commitment_wait_seconds, 0, 86_400),
@@ -136,7 +141,12 @@ class GatewaySettings(FromEnviron):
         if self.tls_port < 0:
             return None
         authorities = Path(self.tls_client_ca) if self.tls_client_ca else None
-        return server_context(Path(self.tls_certificate), Path(self.tls_key), authorities)
+        try:
+            return server_context(Path(self.tls_certificate), Path(self.tls_key), authorities)
+        except OSError as error:  # they are being changed this moment
+            raise InvalidSetting(
+                "setting", f"{self.PREFIX}TLS_CERTIFICATE or _KEY cannot be read: {error.strerror}"
+            ) from None
 
     def outgoing_tls_context(self) -> ssl.SSLContext | None:
         """Make what associations to others over TLS need: the same files."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
 from scp_gateway.connection import Connection
@@ -13,17 +12,10 @@ _LOOK_SECONDS: Final = 0.25
 
 
 class Watchdog(threading.Thread):
-    """Looks at the deadlines of all connections, four times a second.
+    """Looks at the deadlines of all connections, four times a second."""
 
-    Parameters
-    ----------
-    on_round
-        Called each time, for what else is to be done now and then.
-    """
-
-    def __init__(self, on_round: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         super().__init__(name="watchdog", daemon=True)
-        self._on_round = on_round
         self._connections: set[Connection] = set()
 
     def watch(self, connection: Connection) -> None:
@@ -41,4 +33,3 @@ class Watchdog(threading.Thread):
             for connection in self._connections.copy():
                 if connection.is_late(now):
                     connection.expire("timeout")
-            self._on_round()

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,13 +24,14 @@ from tests.crash.checks import Topics
 from tests.crash.disks import NoDisks, require_disks
 from tests.crash.full import FullDisk
 from tests.crash.kills import Kills
+from tests.crash.large import FRAMES, LargeObject, NoCgroups, require_cgroups
 from tests.crash.points import Points
 from tests.crash.power import PowerCuts
 from tests.crash.processes import MUTATIONS, CrashGateway
 from tests.crash.report import Report
 from tests.services import KafkaBroker
 
-PARTS: Final = ("kills", "receivers", "points", "power", "full")
+PARTS: Final = ("kills", "receivers", "points", "power", "full", "large")
 _ON_DISKS: Final = {"power", "full"}
 _INSIDE: Final = "PACSLESS_CRASH_INSIDE"
 
@@ -41,8 +43,11 @@ class Plan:
     kills: int
     receiver_kills: int
     cuts: int
+    points: int
     short_points: bool
     senders: int
+    frames: int
+    memory: int
     seed: int
     without: str
 
@@ -52,8 +57,13 @@ class Plan:
 @click.option("--kills", default=200, show_default=True, help="Kills of the whole gateway.")
 @click.option("--receiver-kills", default=60, show_default=True, help="Kills of one receiver.")
 @click.option("--cuts", default=60, show_default=True, help="Power cuts.")
+@click.option("--points", default=0, help="At most so many points; 0 for all.")
 @click.option("--short-points", is_flag=True, help="Each point once only.")
 @click.option("--senders", default=4, show_default=True, help="Associations at a time.")
+@click.option(
+    "--frames", default=FRAMES, show_default=True, help="Of the large object; 512 KiB each."
+)
+@click.option("--memory", default=512, show_default=True, help="MiB the gateway may use for it.")
 @click.option("--seed", default=20261125, show_default=True)
 @click.option(
     "--without", default="", type=click.Choice(["", *MUTATIONS]),
@@ -63,7 +73,7 @@ class Plan:
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep everything there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(parts: str, kafka: str, folder: Path | None, *, as_json: bool, **plan: Any) -> None:
-    """Kill the gateway, cut its power and fill its disk, and look at what is left."""
+    """Kill the gateway, cut its power, fill its disk, and look at what is left."""
     chosen = parts.split(",")
     if unknown := set(chosen) - set(PARTS):
         raise click.UsageError(f"no such part: {', '.join(sorted(unknown))}")
@@ -118,7 +128,11 @@ def _run_part(part: str, place: Path, topics: Topics, plan: Plan) -> Report:
             )
         case "points":
             gateway = CrashGateway(place, topics.server, receivers=1, without=without)
-            return Points(place, topics, gateway, seed=seed).run(twice=not plan.short_points)
+            return Points(place, topics, gateway, seed=seed).run(
+                twice=not plan.short_points, most=plan.points
+            )
+        case "large":
+            return LargeObject(place, topics.server).run(plan.frames, plan.memory << 20)
         case "receivers":
             gateway = CrashGateway(place, topics.server, receivers=3, without=without)
             rounds = plan.receiver_kills
@@ -150,7 +164,9 @@ def _possible(parts: Sequence[str]) -> Iterator[str]:
                 require_disks()
             if part == "points" and shutil.which("strace") is None:
                 raise NoDisks("not installed: strace")
-        except NoDisks as error:
+            if part == "large":
+                require_cgroups()
+        except (NoDisks, NoCgroups) as error:
             print(f"{part}: skipped: {error}", file=sys.stderr)
         else:
             yield part
@@ -173,5 +189,18 @@ def _go_inside() -> None:
         )  # fmt: skip
 
 
+def _run_main() -> int:
+    """Run it; a failure of the harness must not look like one of the gateway."""
+    try:
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+    except (click.Abort, Exception):  # noqa: BLE001  # a person, or whatever it may be
+        traceback.print_exc()
+    else:
+        return 0  # --help
+    return 2
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(_run_main())

@@ -34,6 +34,8 @@ def require_disks() -> None:
         raise NoDisks(f"not installed: {', '.join(missing)} (mount, e2fsprogs, xfsprogs)")
     if not Path("/dev/loop-control").exists():
         raise NoDisks("the kernel has no loop devices")
+    # Root in a container may not be allowed to.
+    _run("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "true")
 
 
 def _path() -> str:

@@ -1,4 +1,8 @@
-"""A full disk: honest refusals, nothing torn, and life goes on when there is space again."""
+"""A full disk: honest refusals, nothing torn, and life goes on when there is space again.
+
+While it is full the gateway is killed and started anew. What it acknowledged
+before is promised in a journal that cannot grow now, and must still be announced.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ _BALLAST: Final = 12 << 20
 _LEFT: Final = 3 << 20
 """Beside the mark, before the sender fills the rest."""
 _REFUSALS: Final = 30
+_REFUSALS_ANEW: Final = 10
+"""After the gateway was killed."""
 _RECOVERY_SECONDS: Final = 10.0
 _OUT_OF_RESOURCES: Final = 0xA7
 # PS3.8 Table 9-21: by the presentation-related service provider, transient.
@@ -45,7 +51,8 @@ class FullDisk:
     high_water_percent
         100: the disk is filled to the brim, and every write may fail.
     broker
-        Stopped while the disk is full, if it is given.
+        Stopped while the disk is full, if it is given; if not, the gateway
+        cannot reach any until it is killed.
     """
 
     def __init__(
@@ -57,10 +64,14 @@ class FullDisk:
         self._topics = topics
         self._broker = broker
         self._mark = high_water_percent
-        self._gateway = CrashGateway(
-            self._disk, topics.server, log=folder / "log",
-            GATEWAY_HIGH_WATER_PERCENT=str(high_water_percent),
+        self._there, self._away = (
+            CrashGateway(
+                self._disk, kafka, log=folder / "log",
+                GATEWAY_HIGH_WATER_PERCENT=str(high_water_percent),
+            )
+            for kafka in (topics.server, "")
         )  # fmt: skip
+        self._gateway = self._away if broker is None else self._there
         self._instances = Instances(seed)
         self._ledger = SenderLedger()
         self._next = 0
@@ -77,7 +88,8 @@ class FullDisk:
             try:
                 self._run()
             finally:
-                self._gateway.close()
+                self._away.close()
+                self._there.close()
         image.unlink()
         report.figures = {
             "refused": self._refusals["A700"],
@@ -95,12 +107,11 @@ class FullDisk:
         ballast, filler = self._disk / "ballast", self._disk / "filler"
         _allocate(ballast, _BALLAST)
         _allocate(filler, max(0, self._free() - self._reserve() - _LEFT))
-        while sum(self._refusals.values()) < _REFUSALS:
-            self._send()
-        self._hang_up()
-        check_incoming(gateway.archive, violations, "with a full disk")
-        check_archive(gateway.archive, self._ledger, violations)
-        self.report.progress(f"full, {self._ledger.total} acknowledgements")
+        self._be_refused(_REFUSALS, "with a full disk")
+        gateway.kill()
+        gateway = self._gateway = self._there
+        gateway.start()
+        self._be_refused(_REFUSALS_ANEW, "with a full disk, and killed")
         ballast.unlink()
         self._recover("from small ones")
         self._large(filler)
@@ -111,6 +122,17 @@ class FullDisk:
         self._topics.read()
         digests = check_archive(gateway.archive, self._ledger, violations)
         check_topics(self._topics, digests, self._ledger, violations)
+
+    def _be_refused(self, times: int, when: str) -> None:
+        """Send until the gateway has refused that often more."""
+        until = sum(self._refusals.values()) + times
+        while sum(self._refusals.values()) < until:
+            self._send()
+        self._hang_up()
+        archive, violations = self._gateway.archive, self.report.violations
+        check_incoming(archive, violations, when)
+        check_archive(archive, self._ledger, violations)
+        self.report.progress(f"{when}, {self._ledger.total} acknowledgements")
 
     def _large(self, filler: Path) -> None:
         """Send one that does not fit; its beginning must not stay."""

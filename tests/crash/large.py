@@ -28,6 +28,19 @@ class NoCgroups(RuntimeError):
     """Memory cannot be limited here."""
 
 
+def require_cgroups() -> None:
+    """Look whether memory can be limited.
+
+    Raises
+    ------
+    NoCgroups
+        And why not.
+    """
+    with memory_limit(f"pacsless-try-{os.getpid()}", LIMIT_BYTES) as group:
+        pass
+    group.rmdir()
+
+
 @contextmanager
 def memory_limit(name: str, limit: int) -> Iterator[Path]:
     """Run what is started inside in a cgroup of its own; gives the cgroup's folder.

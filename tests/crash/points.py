@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from pathlib import Path
 from typing import Final
@@ -48,22 +49,32 @@ class Points:
         self._topics = topics
         self._gateway = gateway
         self._instances = Instances(seed)
+        self._chance = random.Random(seed)
         self._ledger = SenderLedger()
         self._next = 0
         self._index = 0
         self._outcomes = {"absent": 0, "kept": 0, "acknowledged": 0}
 
-    def run(self, *, twice: bool) -> Report:
+    def run(self, *, twice: bool, most: int = 0) -> Report:
         """Kill a receiver at each point, and its parent right after it.
 
-        With `twice` do it again with a parent that lives and starts another
-        receiver. That takes longer, as it waits between receivers that die young.
+        Parameters
+        ----------
+        twice
+            Do it again with a parent that lives and starts another receiver. That
+            takes longer, as it waits between receivers that die young.
+        most
+            How many of the points to take, or 0 for all.
         """
         report = self.report
         try:
             with report.timed():
                 self._gateway.start()
                 found = self._find()
+                if 0 < most < len(found):
+                    found = [
+                        found[one] for one in sorted(self._chance.sample(range(len(found)), most))
+                    ]
                 kinds = (True, False) if twice else (True,)
                 for parent in kinds:
                     for number, point in enumerate([*found, None], 1):

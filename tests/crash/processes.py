@@ -12,7 +12,7 @@ from pacsless.send.pdu import Receiver
 from tests.eventually import eventually
 from tests.gateway import GatewayProcess
 
-MUTATIONS: Final = ("directory-fsync", "journal-fsync", "journal")
+MUTATIONS: Final = ("file-fsync", "directory-fsync", "journal-fsync", "journal")
 """Steps of durability that can be left out; ``mutations/sitecustomize.py`` does it."""
 _MUTATIONS: Final = Path(__file__).parent / "mutations"
 _TIMEOUT_SECONDS: Final = 30.0

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.crash.checks import Topics
-from tests.crash.disks import NoDisks, require_disks
 from tests.crash.kills import Kills
 from tests.crash.points import Points
 from tests.crash.processes import CrashGateway
@@ -37,7 +36,7 @@ def all_is_well(report: Report) -> None:
 
 def test_the_gateway_is_killed_under_load(topics: Topics, tmp_path: Path) -> None:
     gateway = CrashGateway(tmp_path, topics.server)
-    all_is_well(Kills("kills", tmp_path, topics, gateway, seed=SEED, senders=4).run(8))
+    all_is_well(Kills("kills", tmp_path, topics, gateway, seed=SEED, senders=4).run(6))
 
 
 def test_one_receiver_is_killed_and_the_others_go_on(topics: Topics, tmp_path: Path) -> None:
@@ -45,29 +44,28 @@ def test_one_receiver_is_killed_and_the_others_go_on(topics: Topics, tmp_path: P
     all_is_well(Kills("receivers", tmp_path, topics, gateway, seed=SEED, senders=4).run(4))
 
 
-def test_a_receiver_is_killed_before_and_after_each_step(topics: Topics, tmp_path: Path) -> None:
+def test_a_receiver_is_killed_between_its_steps(topics: Topics, tmp_path: Path) -> None:
     require("strace")
     gateway = CrashGateway(tmp_path, topics.server, receivers=1)
-    all_is_well(Points(tmp_path, topics, gateway, seed=SEED).run(twice=False))
+    all_is_well(Points(tmp_path, topics, gateway, seed=SEED).run(twice=False, most=8))
 
 
 def harness(kafka: KafkaBroker, *options: str) -> tuple[int, list[dict[str, Any]]]:
-    """Run it by its command: it needs mounts, and keeps them in a namespace of its own."""
-    try:
-        require_disks()
-    except NoDisks as error:
-        pytest.skip(str(error))
+    """Run it by its command: it keeps its mounts and cgroups to itself."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.crash", "--json", "--kafka", kafka.servers[0],
          "--seed", str(SEED), *options],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
-    return done.returncode, json.loads(done.stdout)["parts"]
+    parts = json.loads(done.stdout)["parts"]
+    if not parts:
+        pytest.skip(done.stderr)
+    return done.returncode, parts
 
 
 def test_the_power_is_cut(kafka: KafkaBroker) -> None:
-    code, (power,) = harness(kafka, "--parts", "power", "--cuts", "5")
+    code, (power,) = harness(kafka, "--parts", "power", "--cuts", "3")
     assert (code, power["violations"]) == (0, 0), power
     assert power["instances"] > 0
 
@@ -79,9 +77,33 @@ def test_the_disk_is_full(kafka: KafkaBroker) -> None:
     assert brim["refused"] and mark["refused"] + mark["rejected"]
 
 
-@pytest.mark.parametrize("step", ["directory-fsync", "journal"])
-def test_a_gateway_without_a_step_fails(step: str, kafka: KafkaBroker) -> None:
-    code, (power,) = harness(kafka, "--parts", "power", "--cuts", "3", "--without", step)
-    kinds = {kind for kind in power["kinds"] if kind.startswith("acknowledged, and ")}
-    wanted = "absent" if step == "directory-fsync" else "not announced after a power cut"
-    assert (code, kinds) == (1, {f"acknowledged, and {wanted}"}), power
+def test_a_large_object_needs_little_memory(kafka: KafkaBroker) -> None:
+    code, (large,) = harness(kafka, "--parts", "large", "--frames", "600", "--memory", "256")
+    assert (code, large["violations"]) == (0, 0), large
+    assert large["object_mib"] >= 300
+
+
+@pytest.mark.parametrize(
+    ("step", "wanted"),
+    [
+        ("file-fsync", "torn"),
+        ("directory-fsync", "absent"),
+        ("journal", "not announced after a power cut"),
+    ],
+)
+def test_a_gateway_without_a_step_fails(step: str, wanted: str, kafka: KafkaBroker) -> None:
+    # Of one sender, as what others sync would hide what it does not.
+    code, (power,) = harness(
+        kafka, "--parts", "power", "--cuts", "2", "--senders", "1", "--without", step
+    )
+    assert code == 1 and f"acknowledged, and {wanted}" in power["kinds"], power
+
+
+def test_a_failure_of_the_harness_is_none_of_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "kills").touch()  # where it wants a folder
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.crash", "--parts", "kills", "--folder", str(tmp_path),
+         "--kafka", "127.0.0.1:1"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2 and "FileExistsError" in done.stderr

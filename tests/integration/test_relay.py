@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scp_gateway.relay import Relay
 
+from pacsless.archive import Sealed
 from pacsless.bus import Consumer, Producer
 from pacsless.codec import to_record
 from pacsless.errors import Unavailable
@@ -68,6 +69,20 @@ def test_what_waited_longer_than_the_delivery_timeout_arrives(
     eventually(all_there)
     consumer.close()
     assert seen == {event.id for event in events}
+
+
+def test_an_entry_of_nothing_holds_up_nothing(empty_kafka: KafkaBroker, tmp_path: Path) -> None:
+    producer = Producer(empty_kafka.settings, "test", DELIVERY_SECONDS)
+    backlog = Backlog([tmp_path])
+    outbox = Outbox(tmp_path, backlog.wake)
+    relay = Relay(backlog, producer)
+    outbox.kept(outbox.intend(Sealed("", 1, "ab" * 32), "default/1/2/3.dcm", []))
+    outbox.note([to_record(stored(0), "/test")])
+    relay.start()
+    eventually(lambda: backlog.depth.entries == 0)
+    relay.stop(5)
+    producer.close()
+    outbox.close()
 
 
 def test_a_function_publishes_again_after_the_delivery_timeout(empty_kafka: KafkaBroker) -> None:

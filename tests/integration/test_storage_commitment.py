@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,6 +95,23 @@ class Site:
         assert status.Status == 0
         return str(request.TransactionUID)
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take reports on associations of the gateway."""
+        ae = AE("CT1")
+        context = build_context(STORAGE_COMMITMENT, ExplicitVRLittleEndian)
+        ae.add_supported_context(
+            context.abstract_syntax, context.transfer_syntax, scu_role=True, scp_role=True
+        )
+        server = ae.start_server(
+            ("127.0.0.1", self.remote_port), block=False,
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self.reports.take)],
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            server.shutdown()
+
     def told(self, transaction: str) -> tuple[int, list[str], dict[str, int]]:
         """Event type, what is committed, and the reasons for what is not."""
         kind, information = eventually(lambda: self.reports.found.get(transaction))
@@ -166,22 +184,25 @@ def test_a_sender_that_has_left_is_told_on_a_new_association(site: Site, end: st
         association.abort()
         site.gateway.start()
     site.index()
-    ae = AE("CT1")
-    context = build_context(STORAGE_COMMITMENT, ExplicitVRLittleEndian)
-    ae.add_supported_context(
-        context.abstract_syntax, context.transfer_syntax, scu_role=True, scp_role=True
-    )
     site.reports.statuses = [0x0110, 0x0110]  # it is asked again
-    server = ae.start_server(
-        ("127.0.0.1", site.remote_port), block=False,
-        evt_handlers=[(evt.EVT_N_EVENT_REPORT, site.reports.take)],
-    )  # fmt: skip
-    try:
+    with site.listening():
         assert site.told(transaction) == (1, [ds.SOPInstanceUID], {})
         eventually(lambda: site.gateway.metric("commitments_pending") == 0)
-    finally:
-        server.shutdown()
     assert "CT1" not in site.gateway.get("/metrics")[1]
+
+
+def test_a_sender_that_releases_at_once_is_not_talked_to_meanwhile(site: Site) -> None:
+    association = site.associate()
+    sent = site.store(association, 3)
+    site.index()
+    # Everything is there, so the result is known at once.
+    transaction = site.ask(association, *(str(ds.SOPInstanceUID) for ds in sent))
+    association.release()
+    assert association.is_released
+    assert not site.reports.found
+    with site.listening():
+        assert site.told(transaction)[0] == 1
+        eventually(lambda: site.gateway.metric("commitments_pending") == 0)
 
 
 def test_role_selection_of_the_sender_is_answered(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 import time
 import tracemalloc
@@ -26,6 +27,8 @@ from pacsless.outbox import (
     OutboxOwned,
     outbox_depth,
 )
+from pacsless.outbox.entries import read_bodies
+from pacsless.outbox.journal import segments
 from pacsless.outbox.reader import OutboxReader
 from tests.eventually import eventually
 
@@ -150,14 +153,15 @@ def test_a_torn_tail_loses_only_what_nobody_was_promised(tmp_path: Path) -> None
     spool = tmp_path / "spool"
     outbox = Outbox(folder_of(spool))
     keep(outbox, 0)
-    whole = journal_files(spool)[0].read_bytes()
+    whole = journal_files(spool)[0].read_bytes().rstrip(b"\0")
     keep(outbox, 1)
     outbox.close()
     longer = journal_files(spool)[0].read_bytes()
     for size in range(len(whole), len(longer)):
         torn = folder_of(tmp_path / f"torn{size}")
         torn.mkdir(parents=True)
-        (torn / "000000000001.journal").write_bytes(longer[:size])
+        room = bytes(size % 2 * 3000)
+        (torn / "000000000001.journal").write_bytes(longer[:size] + room)
         again, backlog = Outbox(torn), Backlog([torn])
         for intent in again.unfinished():
             again.kept(intent)
@@ -244,42 +248,168 @@ def test_a_failed_fsync_is_never_repeated(
     assert backlog.depth.entries == 0
 
 
+class FullDisk:
+    """Takes `left` bytes more, and then no more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, left: int = 0) -> None:
+        self._monkeypatch = monkeypatch
+        self._left = left
+        self._real = os.pwrite
+        self.attempts = 0
+        monkeypatch.setattr(os, "pwrite", self._write)
+
+    def _write(self, descriptor: int, data: bytes, offset: int) -> int:
+        self.attempts += 1
+        if not self._left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._real(descriptor, data[: self._left], offset)
+        self._left -= written
+        return written
+
+    def free(self) -> None:
+        self._monkeypatch.setattr(os, "pwrite", self._real)
+
+
+# 65,536 bytes are what a segment grows by: the second stops in the middle of a line.
+@pytest.mark.parametrize("left", [0, 20, 65_536, 65_536 + 20])
 def test_a_full_disk_refuses_and_recovers(
-    outbox: Outbox, backlog: Backlog, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, backlog: Backlog, spool: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    real = os.write
-
-    def full_disk(descriptor: int, data: bytes) -> int:
-        if len(data) > 20:
-            return real(descriptor, data[:20])  # then nothing more fits
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full_disk)
+    disk = FullDisk(monkeypatch, left)
     with pytest.raises(JournalUnavailable, match="No space left"):
         promise(outbox, 1)
-    monkeypatch.setattr(os, "write", real)
+    disk.free()
     keep(outbox, 2)
     assert publish(backlog) == [record(2)]
+    assert len(journal_files(spool)) == 1
+
+
+def test_a_disk_that_stays_full_costs_nothing_but_the_refusals(
+    outbox: Outbox, backlog: Backlog, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intents = [promise(outbox, number) for number in range(3)]
+    disk = FullDisk(monkeypatch)
+    for number in range(50):
+        with pytest.raises(JournalUnavailable):
+            promise(outbox, 100 + number)
+        with pytest.raises(JournalUnavailable):
+            outbox.note([record(number)])
+    for intent in intents:
+        outbox.kept(intent)
+    disk.attempts = 0
+    for _ in range(50):
+        outbox.settle()
+    assert disk.attempts <= 1, "it is tried again and again"
+    disk.free()
+    eventually(lambda: outbox.settle() or publish(backlog) == [record(n) for n in range(3)])
+    (file,) = journal_files(spool)
+    bodies = [body[:1] for _, body in read_bodies(file.parent, segments(file.parent))]
+    assert bodies == [b"I", b"I", b"I", b"K", b"K", b"K"], "what is not there need not be void"
+
+
+def test_marks_find_room_on_a_full_disk(outbox: Outbox, backlog: Backlog) -> None:
+    intent = promise(outbox, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, limits[1]))
+    try:
+        with pytest.raises(JournalUnavailable, match="File too large"):
+            outbox.intend(SEALED, "key", [Record("log_queue", b"k", b"x" * 70_000, ())])
+        outbox.kept(intent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert publish(backlog) == [record(1)]
 
 
 def test_a_mark_the_full_disk_refused_is_made_up_for(
     outbox: Outbox, backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     intent = promise(outbox, 1)
-    real = os.write
-
-    def full_disk(descriptor: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full_disk)
+    disk = FullDisk(monkeypatch)
     outbox.kept(intent, [record(2)])
     outbox.settle()
     assert publish(backlog) == [] and backlog.depth.entries == 1
-    monkeypatch.setattr(os, "write", real)
-    outbox.settle()
-    assert publish(backlog) == [record(1), record(2)]
+    disk.free()
+    eventually(lambda: outbox.settle() or publish(backlog) == [record(1), record(2)])
     outbox.settle()
     assert publish(backlog) == [] and backlog.depth.entries == 0
+
+
+def test_a_mark_refused_to_the_end_is_asked_for_at_the_next_start(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(folder_of(spool))
+    kept, cancelled = promise(outbox, 1), promise(outbox, 2)
+    disk = FullDisk(monkeypatch)
+    outbox.kept(kept)
+    outbox.cancel(cancelled)
+    outbox.close()
+    disk.free()
+    again, backlog = Outbox(folder_of(spool)), Backlog([folder_of(spool)])
+    assert [one.key for one in again.unfinished()] == [kept.key, cancelled.key]
+    again.decide(kept=[kept], cancelled=[cancelled])
+    assert publish(backlog) == [record(1)] and backlog.depth.entries == 0
+    again.close()
+    backlog.close()
+
+
+def test_a_decision_is_durable_or_refused(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    intents = [promise(outbox, number) for number in range(3)]
+    disk = FullDisk(monkeypatch)
+    with pytest.raises(JournalUnavailable):
+        outbox.decide(kept=intents[:2], cancelled=intents[2:])
+    assert len(outbox.unfinished()) == 3
+    disk.free()
+    real, synced = os.fdatasync, []
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").read_bytes().rstrip(b"\0"))
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    outbox.decide(kept=intents[:2], cancelled=intents[2:])
+    assert len(synced) == 1 and synced[0].count(b"\n") == 5
+    assert outbox.unfinished() == []
+    outbox.decide(kept=[], cancelled=[])
+    assert len(synced) == 1
+
+
+def test_nothing_becomes_durable_after_the_end(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(folder_of(spool))
+    real, begun, go_on = os.fdatasync, threading.Event(), threading.Event()
+
+    def slow_disk(descriptor: int) -> None:
+        begun.set()
+        go_on.wait(60)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow_disk)
+    sender = threading.Thread(target=promise, args=(outbox, 0))
+    sender.start()
+    begun.wait(60)
+    closer = threading.Thread(target=outbox.close)
+    closer.start()
+    # It is refused once the end has begun, while the first is on its way.
+    eventually(lambda: refuses(outbox))
+    with pytest.raises(OutboxOwned):
+        Outbox(folder_of(spool))
+    assert closer.is_alive()
+    go_on.set()
+    sender.join(60)
+    closer.join(60)
+    assert refuses(outbox)
+    after = Outbox(folder_of(spool))
+    assert [one.key for one in after.unfinished()] == ["default/1/2/0.dcm"]
+    after.close()
+
+
+def refuses(outbox: Outbox) -> bool:
+    try:
+        outbox.note([record(1)])
+    except JournalUnavailable as error:
+        return "closed" in error.message
+    return False
 
 
 def test_segments_go_when_all_in_them_is_done(spool: Path) -> None:
@@ -321,8 +451,9 @@ def test_the_backlog_stays_on_the_disk(outbox: Outbox, backlog: Backlog, spool: 
     assert grown < 200_000
 
 
+@pytest.mark.parametrize("nth", range(1, 12))
 def test_a_journal_that_cannot_be_read_for_a_moment_loses_no_entry(
-    spool: Path, monkeypatch: pytest.MonkeyPatch
+    spool: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     outbox = Outbox(folder_of(spool), segment_bytes=1)
     backlog = Backlog([folder_of(spool)])
@@ -334,18 +465,192 @@ def test_a_journal_that_cannot_be_read_for_a_moment_loses_no_entry(
     tried: list[Path] = []
     real = open
 
-    def refuse(path: Any, *arguments: Any) -> Any:
+    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
         tried.append(path)
-        if len(tried) == 3:
+        if len(tried) == nth:
             raise OSError(errno.EMFILE, "Too many open files")
-        return real(path, *arguments)
+        return real(path, *arguments, **options)
 
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(OSError, match="Too many"):
-        backlog.take(10, 0)
-    assert sorted(one.value for one in publish(backlog)) == [record(n).value for n in range(3)]
+    found = [one for _ in range(3) for one in publish(backlog)]
+    assert sorted(one.value for one in found) == [record(n).value for n in range(3)]
+    assert len(tried) >= nth
     assert backlog.depth.entries == 0
     outbox.close()
+
+
+def test_an_outbox_that_cannot_be_read_holds_up_no_other(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [spool / "outbox" / f"receiver-{number}" for number in range(3)]
+    outboxes = [Outbox(folder) for folder in folders]
+    backlog = Backlog(folders)
+    for number, outbox in enumerate(outboxes):
+        outbox.note([record(number)])
+    real = os.listdir
+
+    def refuse(folder: Path) -> list[str]:
+        if folder == folders[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert {*publish(backlog)} == {record(0), record(2)}
+    assert backlog.depth.entries == 0
+    assert caplog.text.count("its events wait") == 1
+    monkeypatch.setattr(os, "listdir", real)
+    assert publish(backlog) == [record(1)]
+    assert backlog.depth.entries == 0
+
+
+def test_a_segment_that_cannot_be_removed_strands_nothing(
+    spool: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [spool / "outbox" / f"receiver-{number}" for number in range(2)]
+    outboxes = [Outbox(folder, segment_bytes=1) for folder in folders]
+    backlog = Backlog(folders)
+    real = os.unlink
+
+    def refuse(path: Path, **options: Any) -> None:
+        if folders[0] in Path(path).parents:
+            raise OSError(errno.EIO, "Input/output error")
+        real(path, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    for number in range(6):
+        outboxes[number % 2].note([record(number)])
+        assert publish(backlog) == [record(number)]
+    assert backlog.depth.entries == 0
+    assert caplog.text.count("cannot be removed") == 1
+    monkeypatch.setattr(os, "unlink", real)
+    assert publish(backlog) == []
+    assert len(list(folders[0].glob("*.journal"))) == 1
+    assert len(list(folders[1].glob("*.journal"))) == 1
+
+
+def test_the_memory_of_what_is_gone_silences_nothing(spool: Path) -> None:
+    before = Outbox(folder_of(spool))
+    before.note([record(0)])
+    backlog = Backlog([folder_of(spool)])
+    assert publish(backlog) == [record(0)]
+    backlog.close()
+    before.close()
+    journal_files(spool)[0].unlink()  # a crash between two removals, as they once were
+
+    outbox = Outbox(folder_of(spool))
+    outbox.note([record(1)])
+    backlog = Backlog([folder_of(spool)])
+    assert publish(backlog) == [record(1)]
+    assert [one.stem for one in folder_of(spool).glob("*.done")] == ["000000000002"]
+    outbox.close()
+
+
+def test_what_is_removed_first_is_the_memory(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox, backlog = Outbox(folder_of(spool), segment_bytes=1), Backlog([folder_of(spool)])
+    removed: list[str] = []
+    real = os.unlink
+
+    def watched(path: Path, **options: Any) -> None:
+        removed.append(Path(path).suffix)
+        real(path, **options)
+
+    monkeypatch.setattr(os, "unlink", watched)
+    for number in range(3):
+        outbox.note([record(number)])
+        publish(backlog)
+    assert removed == [".done", ".journal"] * 2
+    outbox.close()
+
+
+def test_empty_segments_are_listed_once(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(spool)
+    folder.mkdir(parents=True)
+    for number in range(1, 4001):
+        (folder / f"{number:012d}.journal").touch()
+    outbox = Outbox(folder)
+    backlog = Backlog([folder])
+    keep(outbox, 0)
+    listed: list[Any] = []
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or real(path))
+    assert publish(backlog) == [record(0)]
+    assert backlog.depth.entries == 0
+    assert len(listed) < 12
+    assert len(journal_files(spool)) == 1
+    outbox.close()
+
+
+def test_a_note_of_nothing_is_nothing(outbox: Outbox, backlog: Backlog, spool: Path) -> None:
+    outbox.note([])
+    assert backlog.depth.entries == 0 and not journal_files(spool)
+
+
+def test_every_new_folder_is_durable_in_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        real(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    Outbox(tmp_path / "a" / "b" / "c").close()
+    assert synced == [str(tmp_path.parent), str(tmp_path), f"{tmp_path}/a", f"{tmp_path}/a/b"]
+    synced.clear()
+    Outbox(tmp_path / "a" / "b" / "c").close()
+    assert synced == [f"{tmp_path}/a/b"], "its maker may have ended before this"
+
+
+def test_a_segment_grows_ahead_and_is_cut_at_the_end(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, backlog = Outbox(folder_of(spool)), Backlog([folder_of(spool)])
+    keep(outbox, 0)
+    (file,) = journal_files(spool)
+    assert file.stat().st_size == 65_536
+    assert publish(backlog) == [record(0)]
+    read: list[int] = []
+    real = os.pread
+
+    def watched(descriptor: int, length: int, offset: int) -> bytes:
+        read.append(length)
+        return real(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", watched)
+    for _ in range(10):
+        assert backlog.take(10, 0) == []
+    assert max(read) <= 65_536 and len(read) <= 20
+    for number in range(1, 600):
+        keep(outbox, number)
+    assert publish(backlog) == [record(number) for number in range(1, 600)]
+    size = len(file.read_bytes().rstrip(b"\0"))
+    assert 65_536 < size < file.stat().st_size
+    outbox.close()
+    assert file.stat().st_size == size
+    assert b"\0" not in file.read_bytes()
+
+
+def test_what_a_power_cut_left_unwritten_ends_nothing_behind_it(
+    spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = Outbox(folder_of(spool))
+    for number in range(4):
+        outbox.note([record(number)])
+    (file,) = journal_files(spool)
+    lines = file.read_bytes().rstrip(b"\0").splitlines(keepends=True)
+    outbox.close()
+    lines[1] = lines[1][:10] + bytes(len(lines[1]) - 10)
+    file.write_bytes(b"".join(lines) + bytes(5000))
+    again, backlog = Outbox(folder_of(spool)), Backlog([folder_of(spool)])
+    # Behind the hole somebody may be writing, until there is another segment.
+    assert publish(backlog) == [record(0)]
+    again.note([record(9)])
+    assert publish(backlog) == [record(3), record(9)]
+    assert "damaged line" in caplog.text
+    assert backlog.depth.entries == 0
+    again.close()
 
 
 def test_every_outbox_of_a_spool_is_read_in_turn(spool: Path) -> None:
@@ -365,16 +670,30 @@ def test_every_outbox_of_a_spool_is_read_in_turn(spool: Path) -> None:
     assert backlog.depth.entries == outbox_depth(spool).entries == 0
 
 
-def test_a_line_that_is_being_written_is_not_read_yet(outbox: Outbox, spool: Path) -> None:
+@pytest.mark.parametrize("room", [0, 100_000])
+def test_a_line_that_is_being_written_is_not_read_yet(
+    outbox: Outbox, spool: Path, room: int
+) -> None:
     keep(outbox, 0)
     (file,) = journal_files(spool)
-    whole = file.read_bytes()
+    whole = file.read_bytes().rstrip(b"\0")
     reader = OutboxReader(folder_of(spool))
     for size in range(len(whole)):
-        file.write_bytes(whole[:size])
-        assert [line.records() for line in reader.take(10)] == []
-    file.write_bytes(whole)
-    assert [line.records() for line in reader.take(10)] == [(record(0),)]
+        file.write_bytes(whole[:size] + bytes(room))
+        assert reader.take(10) == []
+        # Its end may be there before its beginning.
+        file.write_bytes(bytes(size + 1) + whole[size + 1 :] + bytes(room))
+        assert reader.take(10) == [], size
+    file.write_bytes(whole + bytes(room))
+    assert [entry.records for entry in reader.take(10)] == [(record(0),)]
+
+
+def test_a_line_longer_than_a_read_is_read(outbox: Outbox, backlog: Backlog) -> None:
+    big = Record("log_queue", b"k", b"x" * 300_000, ())
+    outbox.note([record(0)])
+    outbox.note([big])
+    outbox.note([record(1)])
+    assert publish(backlog) == [record(0), big, record(1)]
 
 
 def test_a_second_owner_is_told_who_the_first_is(outbox: Outbox, spool: Path) -> None:

@@ -46,7 +46,8 @@ def name_of(commitment: Commitment) -> str:
     """Name of a transaction: the same for the same request again."""
     return "-".join(
         (
-            _digest(_bytes(f"{commitment.tenant_id}\n{commitment.calling_ae_title}")),
+            _digest(_bytes(commitment.tenant_id)),
+            _digest(_bytes(commitment.calling_ae_title)),
             _digest(_bytes(commitment.transaction_uid)),
             _digest(_lines(commitment.references)),
         )
@@ -60,6 +61,11 @@ def same_transaction(one: str, other: str) -> bool:
 
 def sender_of(name: str) -> str:
     """The part of a name that is the same for everything of one sender."""
+    return name.rsplit("-", 2)[0]
+
+
+def tenant_of(name: str) -> str:
+    """The part of a name that is the same for everything of one tenant."""
     return name.partition("-")[0]
 
 

@@ -9,37 +9,42 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from scp_gateway.storage_commitment.commitment import Damaged, fields_of, sender_of
-from scp_gateway.storage_commitment.remote import Delivery, report_to
+from pacsless.errors import PacslessError
+from scp_gateway.storage_commitment.commitment import fields_of
+from scp_gateway.storage_commitment.destinations import Destination, Destinations
+from scp_gateway.storage_commitment.kept import Kept
+from scp_gateway.storage_commitment.remote import NO_TLS, Delivery, report_to
 from scp_gateway.storage_commitment.report import has_arrived
-from scp_gateway.storage_commitment.work import Backoff, Judging, Outcomes, Steps
+from scp_gateway.storage_commitment.work import Backoff, Judging, Outcomes, Stages
 
 if TYPE_CHECKING:
     from scp_gateway.application_entities import Remote
     from scp_gateway.storage_commitment.check import Checker
-    from scp_gateway.storage_commitment.commitment import Commitment, Result
+    from scp_gateway.storage_commitment.commitment import Commitment, Damaged, Result
     from scp_gateway.storage_commitment.transactions import Held, Transactions
 
 FindRemote = Callable[[str, str], "Remote | None"]
 """Where an application entity listens, by tenant and AE title."""
+FindTls = Callable[[], "ssl.SSLContext | None"]
+"""What associations over TLS are made with, or None if there are none."""
 
 _LOOK_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 3600.0
 _UNCONFIGURED_SECONDS: Final = 30.0
-_FAILED_SECONDS: Final = 60.0
 _BACKOFF: Final = (1.0, 300.0)
+_NO_REMOTE: Final = "remote-not-configured"
+_MISSING: Final = {
+    _NO_REMOTE: (
+        "the result of a storage commitment waits, because nobody says where its SCU listens:"
+        " add the AE title to the tenant's remotes"
+    ),
+    NO_TLS: (
+        "the result of a storage commitment waits, because its SCU is to be reached with TLS and"
+        " the gateway has no certificate: set PACSLESS_GATEWAY_TLS_PORT, _TLS_CERTIFICATE and"
+        " _TLS_KEY"
+    ),
+}
 _log = logging.getLogger(__name__)
-
-
-class _Destination:
-    """An SCU: one association at a time, and pauses when it is not there."""
-
-    def __init__(self, backoff: tuple[float, float]) -> None:
-        self.lock = threading.Lock()
-        self.backoff = Backoff(*backoff)
-        self.next_at = 0.0
-        self.told = False
-        """Whether the log says that it is not configured."""
 
 
 class Deliverer(threading.Thread):
@@ -54,13 +59,18 @@ class Deliverer(threading.Thread):
     remote
         Finds out where an SCU listens; asked anew before each delivery.
     tls
-        For SCUs that are reached with TLS.
+        For SCUs that are reached with TLS; asked anew before each delivery, as
+        certificates expire sooner than gateways end. None if there is no TLS.
     retry_seconds
         For how long a known result is tried to be delivered.
+    connect_seconds
+        How long it may take to connect: a host that is switched off says nothing.
     answer_seconds
         How long an SCU may take for each of its answers.
     threads
-        How many transactions are worked on at the same time.
+        How many transactions are judged at the same time.
+    associations
+        How many SCUs are reported to at the same time.
     backoff
         Shortest and longest pause between two tries, in seconds.
     """
@@ -71,10 +81,12 @@ class Deliverer(threading.Thread):
         checker: Checker,
         remote: FindRemote,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: FindTls | None = None,
         retry_seconds: float = 86_400.0,
+        connect_seconds: float = 5.0,
         answer_seconds: float = 30.0,
         threads: int = 2,
+        associations: int = 4,
         backoff: tuple[float, float] = _BACKOFF,
     ) -> None:
         super().__init__(name="storage-commitment-deliverer", daemon=True)
@@ -84,11 +96,12 @@ class Deliverer(threading.Thread):
         self._remote = remote
         self._tls = tls
         self._retry_seconds = retry_seconds
+        self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
         self._backoff = backoff
-        self._steps = Steps(self.name, threads)
-        self._known: dict[str, _Kept] = {}
-        self._destinations: dict[str, _Destination] = {}
+        self._stages = Stages(self.name, threads, associations)
+        self._known: dict[str, Kept] = {}
+        self._destinations = Destinations(backoff)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -98,7 +111,7 @@ class Deliverer(threading.Thread):
         while not self._stopping.is_set():
             try:
                 if time.monotonic() - swept_at >= _SWEEP_SECONDS:
-                    self.transactions.sweep()
+                    self._sweep()
                     swept_at = time.monotonic()
                 self._look()
             except OSError as error:
@@ -108,7 +121,7 @@ class Deliverer(threading.Thread):
     def stop(self, seconds: float) -> None:
         """Stop, and wait for a delivery that is under way."""
         self._stopping.set()
-        self._steps.stop(seconds)
+        self._stages.stop(seconds)
         if self.is_alive():
             self.join(seconds)
 
@@ -119,13 +132,25 @@ class Deliverer(threading.Thread):
         """
         return {**self.outcomes.counts(), "pending": len(self.transactions.pending())}
 
+    def _sweep(self) -> None:
+        self.transactions.sweep()
+        if pruned := self.transactions.prune():
+            _log.warning(
+                "old storage commitments in commitments/undelivered were removed",
+                extra={"fields": {"files": pruned}},
+            )
+
     def _look(self) -> None:
         for name in self.transactions.pending():
             with self._lock:
                 if name in self._known:
                     continue
-                kept = self._known[name] = _Kept(self, name)
-            self._steps.add(kept)
+                kept = self._known[name] = Kept(self, name)
+            self._stages.add(kept)
+        with self._lock:
+            known = list(self._known)
+        # Nobody else adds to what is known, so none that is in use is forgotten.
+        self._destinations.keep(known)
 
     def forget(self, name: str) -> None:
         """Leave a transaction to the next look, which finds it if it is still there."""
@@ -134,10 +159,7 @@ class Deliverer(threading.Thread):
 
     def deliver(self, held: Held, commitment: Commitment, result: Result) -> float | None:
         """Try once; None if the transaction is over, else after how many seconds to try again."""
-        with self._lock:
-            destination = self._destinations.setdefault(
-                sender_of(held.name), _Destination(self._backoff)
-            )
+        destination = self._destinations.of(held.name)
         if not destination.lock.acquire(blocking=False):
             return self._backoff[0]
         try:
@@ -146,26 +168,19 @@ class Deliverer(threading.Thread):
             destination.lock.release()
 
     def _deliver(
-        self, held: Held, commitment: Commitment, result: Result, destination: _Destination
+        self, held: Held, commitment: Commitment, result: Result, destination: Destination
     ) -> float | None:
         remote = self._remote(commitment.tenant_id, commitment.calling_ae_title)
         if remote is None:
-            if not destination.told:
-                destination.told = True
-                _log.warning(
-                    "the result of a storage commitment waits, because nobody says where its SCU"
-                    " listens: add the AE title to the tenant's remotes",
-                    extra={"fields": fields_of(commitment)},
-                )
-            return self._again(
-                held, commitment, result, "remote-not-configured", _UNCONFIGURED_SECONDS
-            )
-        destination.told = False
+            return self._wait_for(_NO_REMOTE, held, commitment, result, destination)
         pause = destination.next_at - time.monotonic()
         if pause > 0:
             # It was not there for another transaction, so it counts as tried.
             return self._again(held, commitment, result, "unreachable", pause)
         delivery = self._send(remote, commitment, result)
+        if delivery.problem == NO_TLS:
+            return self._wait_for(NO_TLS, held, commitment, result, destination)
+        destination.told = ""
         if has_arrived(delivery.status):
             destination.backoff.reset()
             held.done()
@@ -188,10 +203,32 @@ class Deliverer(threading.Thread):
         destination.next_at = time.monotonic() + pause
         return self._again(held, commitment, result, delivery.problem, pause)
 
+    def _wait_for(
+        self,
+        problem: str,
+        held: Held,
+        commitment: Commitment,
+        result: Result,
+        destination: Destination,
+    ) -> float | None:
+        """Say once what the configuration lacks, and wait for it."""
+        if destination.told != problem:
+            destination.told = problem
+            _log.warning(_MISSING[problem], extra={"fields": fields_of(commitment)})
+        return self._again(held, commitment, result, problem, _UNCONFIGURED_SECONDS)
+
     def _send(self, remote: Remote, commitment: Commitment, result: Result) -> Delivery:
         try:
-            return report_to(remote, commitment, result, self._tls, self._answer_seconds)
-        except (OSError, RuntimeError, ValueError) as error:
+            tls = self._tls() if remote.tls and self._tls is not None else None
+            return report_to(
+                remote,
+                commitment,
+                result,
+                tls,
+                connect_seconds=self._connect_seconds,
+                answer_seconds=self._answer_seconds,
+            )
+        except (PacslessError, OSError, RuntimeError, ValueError) as error:
             _log.warning("an association for a storage commitment failed", exc_info=error)
             return Delivery(None, "failed")
 
@@ -220,6 +257,15 @@ class Deliverer(threading.Thread):
             kept = self._known.get(name)
         return self._backoff[0] if kept is None else kept.backoff.pause()
 
+    def give_up_damaged(self, held: Held, error: Damaged) -> None:
+        """Move a transaction aside that nobody can read."""
+        held.give_up()
+        self.outcomes.add("undelivered")
+        _log.error(
+            "a storage commitment is damaged; it is in commitments/undelivered of the spool",
+            exc_info=error,
+        )
+
     def judging(self) -> Judging:
         """Begin the check of a transaction."""
         return Judging(self.checker, self.outcomes)
@@ -227,47 +273,3 @@ class Deliverer(threading.Thread):
     def new_backoff(self) -> Backoff:
         """Pauses of a transaction that its SCU refuses."""
         return Backoff(*self._backoff)
-
-
-class _Kept:
-    """A transaction as the `Deliverer` knows it; held only while something is done about it."""
-
-    def __init__(self, deliverer: Deliverer, name: str) -> None:
-        self.backoff = deliverer.new_backoff()
-        self._deliverer = deliverer
-        self._name = name
-        self._judging = deliverer.judging()
-
-    def __call__(self) -> float | None:
-        try:
-            again = self._go_on()
-        except Exception:  # noqa: BLE001  # tried again, whatever it is, but not every second
-            _log.exception("a storage commitment could not be worked on")
-            again = _FAILED_SECONDS
-        if again is None:
-            self._deliverer.forget(self._name)
-        return again
-
-    def _go_on(self) -> float | None:
-        held = self._deliverer.transactions.hold(self._name)
-        if held is None:
-            still = self._deliverer.transactions.is_pending(self._name)
-            return _LOOK_SECONDS if still else None
-        try:
-            commitment = held.load()
-            result = held.result(commitment)
-            if result is None:
-                again = self._judging.step(held, commitment)
-                # With a result, come again at once.
-                return 0.0 if again is None else again
-            return self._deliverer.deliver(held, commitment, result)
-        except Damaged as error:
-            held.give_up()
-            self._deliverer.outcomes.add("undelivered")
-            _log.error(
-                "a storage commitment is damaged; it is in commitments/undelivered of the spool",
-                exc_info=error,
-            )
-            return None
-        finally:
-            held.release()

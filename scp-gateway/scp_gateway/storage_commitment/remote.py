@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from scp_gateway.application_entities import Remote
     from scp_gateway.storage_commitment.commitment import Commitment, Result
 
+NO_TLS: Final = "no-tls-context"
+"""Problem of a delivery that would need TLS."""
 _MAX_PDU: Final = 1 << 20
 _MAX_SECONDS: Final = 60.0
 
@@ -83,7 +85,9 @@ def report_to(
     commitment: Commitment,
     result: Result,
     tls: ssl.SSLContext | None,
-    seconds: float,
+    *,
+    connect_seconds: float,
+    answer_seconds: float,
 ) -> Delivery:
     """Associate with the SCU, report the result, and release.
 
@@ -95,14 +99,16 @@ def report_to(
         What to report.
     tls
         For a remote with TLS.
-    seconds
+    connect_seconds
+        How long it may take to connect.
+    answer_seconds
         How long the SCU may take for each of its answers.
     """
     if remote.tls and tls is None:
-        return Delivery(None, "no-tls-context")
+        return Delivery(None, NO_TLS)
     entity = _Entity(ae_title=commitment.called_ae_title)
-    entity.connection_timeout = entity.acse_timeout = seconds
-    entity.dimse_timeout = entity.network_timeout = seconds
+    entity.connection_timeout = connect_seconds
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = answer_seconds
     association = entity.associate(
         remote.host,
         remote.port,

@@ -11,7 +11,7 @@ from pacsless.errors import PacslessError
 from scp_gateway.storage_commitment.commitment import fields_of
 from scp_gateway.storage_commitment.report import event_information, event_type_id, has_arrived
 from scp_gateway.storage_commitment.request import ActionStatus, Declined, Reply, parse
-from scp_gateway.storage_commitment.work import Backoff, Judging, Outcomes, Steps
+from scp_gateway.storage_commitment.work import Backoff, Judging, Outcomes, Stages
 
 if TYPE_CHECKING:
     from scp_gateway.answers import Sender
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _BUSY_SECONDS: Final = 1.0
 # None that comes sooner than this part of the time means that nobody is there.
 _PATIENCE: Final = 0.8
+# An SCU may send much and read nothing meanwhile. Then it and the gateway would
+# wait for each other, were a report larger than what the sockets between them hold.
+_MAX_REPORT_BYTES: Final = 256 << 10
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +58,11 @@ class StorageCommitmentService:
     checker
         Says what is committed.
     threads
-        How many transactions are worked on at the same time.
+        How many transactions are judged, and how many reported, at the same time.
+    report_after_seconds
+        How long to wait with the first report. Many SCUs release as soon as they
+        have the N-ACTION-RSP, and one that has asked for the release may be
+        confused by what comes then (PS3.8 §9.2.3, Sta7).
     report_seconds
         How long the asking association may take to answer a report.
     hold_seconds
@@ -70,17 +77,19 @@ class StorageCommitmentService:
         checker: Checker,
         *,
         threads: int = 2,
+        report_after_seconds: float = 1.0,
         report_seconds: float = 10.0,
         hold_seconds: float = 60.0,
         max_active: int = 256,
     ) -> None:
         self.transactions = transactions
         self.checker = checker
+        self.report_after_seconds = report_after_seconds
         self.report_seconds = report_seconds
         self.hold_seconds = hold_seconds
         self.outcomes = Outcomes("committed", "failed", "delivered")
         self._max_active = max_active
-        self._steps = Steps("storage-commitment", threads)
+        self._stages = Stages("storage-commitment", threads, threads)
         self._active: set[_Asked] = set()
         self._lock = threading.Lock()
         # A request may take 50 MB while it is read.
@@ -131,15 +140,14 @@ class StorageCommitmentService:
 
     def stop(self, seconds: float) -> None:
         """Stop, and leave what is not finished to the `Deliverer`."""
-        self._steps.stop(seconds)
+        self._stages.stop(seconds)
         with self._lock:
             left = list(self._active)
         for one in left:
-            self.end(one)
+            one.end()
 
-    def end(self, asked: _Asked) -> None:
+    def forget(self, asked: _Asked) -> None:
         """Forget a transaction; whatever is left to do is the `Deliverer`'s."""
-        asked.release()
         with self._lock:
             self._active.discard(asked)
 
@@ -151,7 +159,7 @@ class StorageCommitmentService:
         if full:
             asked.release()
         else:
-            self._steps.add(asked)
+            self._stages.add(asked)
 
 
 class _Asked:
@@ -170,24 +178,12 @@ class _Asked:
         self._reporter = reporter
         self._judging = Judging(service.checker, service.outcomes)
         self._backoff = Backoff(1.0, 30.0)
-        self._until = time.monotonic() + service.checker.wait_seconds + service.hold_seconds
+        now = time.monotonic()
+        self._until = now + service.checker.wait_seconds + service.hold_seconds
+        self._report_at = now + service.report_after_seconds
         self._first_report: float | None = None
 
-    def __call__(self) -> float | None:
-        again: float | None = None
-        try:
-            again = self._go_on()
-        finally:
-            if again is None:
-                self._service.end(self)
-        return again
-
-    def release(self) -> None:
-        if self._held is not None:
-            self._held.release()
-            self._held = None
-
-    def _go_on(self) -> float | None:
+    def judge(self) -> float | None:
         if self._held is None:
             # It was asked for before, and whoever is at it may find that its
             # association has ended; this one is there.
@@ -196,13 +192,29 @@ class _Asked:
             pending = self._service.transactions.is_pending(self._name)
             return _BUSY_SECONDS if pending and time.monotonic() < self._until else None
         commitment = self._held.load()
-        result = self._held.result(commitment)
-        if result is None:
-            again = self._judging.step(self._held, commitment)
-            if again is not None:
-                return again
-            result = self._held.result(commitment)
-        return self._report(self._held, commitment, result) if result is not None else None
+        if self._held.result(commitment) is not None:
+            return None
+        return self._judging.step(self._held, commitment)
+
+    def report(self) -> float | None:
+        held = self._held
+        if held is None:
+            return None
+        early = self._report_at - time.monotonic()
+        if early > 0:
+            return early
+        commitment = held.load()
+        result = held.result(commitment)
+        return None if result is None else self._report(held, commitment, result)
+
+    def end(self) -> None:
+        self.release()
+        self._service.forget(self)
+
+    def release(self) -> None:
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
     def _report(self, held: Held, commitment: Commitment, result: Result) -> float | None:
         began = time.monotonic()
@@ -215,6 +227,13 @@ class _Asked:
             result.failures,
             self._reporter.transfer_syntax,
         )
+        if len(information) > _MAX_REPORT_BYTES:
+            _log.info(
+                "the result of a storage commitment is too large for the association that asked;"
+                " it goes on another",
+                extra={"fields": {**fields_of(commitment), "bytes": len(information)}},
+            )
+            return None
         status = self._reporter.report(event_type_id(result.failures), information, seconds)
         if has_arrived(status):
             held.done()

@@ -2,9 +2,9 @@
 
 ``<name>.request`` is written once. ``<name>.result`` stands beside it as soon
 as the result is known, so that whoever reports it repeats the same one. A name
-is three digests, of the sender, of the Transaction UID and of the references:
-the same request again is the same file, and one with the same Transaction UID
-but other references is found without reading any.
+is four digests, of the tenant, of the calling AE title, of the Transaction UID
+and of the references: the same request again is the same file, and one with the
+same Transaction UID but other references is found without reading any.
 
 Whoever works on a transaction holds an flock(2) on its request file. The
 kernel gives it back when its holder dies, however it does.
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from pacsless.durable import make_folder, put, sync_folder, write
 from pacsless.errors import Unavailable
 from scp_gateway.answers import Sender
 from scp_gateway.storage_commitment.commitment import (
@@ -33,13 +34,16 @@ from scp_gateway.storage_commitment.commitment import (
     to_bytes,
     write_result,
 )
-from scp_gateway.storage_commitment.durable import put, sync, write
+from scp_gateway.storage_commitment.limits import Limits
 from scp_gateway.storage_commitment.report import FailureReason
-from scp_gateway.storage_commitment.request import ActionStatus, Declined, Request
+from scp_gateway.storage_commitment.request import Request
 
 _REQUEST: Final = ".request"
 _RESULT: Final = ".result"
+_ASIDE: Final = "undelivered"
 _FORGOTTEN_SECONDS: Final = 3600.0
+_KEPT_SECONDS: Final = 30 * 86_400.0
+_KEPT_FILES: Final = 1_000
 
 
 class Held:
@@ -80,19 +84,19 @@ class Held:
         # without its result would be checked again.
         (self._folder / (self.name + _REQUEST)).unlink(missing_ok=True)
         (self._folder / (self.name + _RESULT)).unlink(missing_ok=True)
-        sync(self._folder)
+        sync_folder(self._folder)
         self.release()
 
     def give_up(self) -> None:
         """Move the transaction aside, to ``undelivered``."""
-        aside = self._folder / "undelivered"
+        aside = self._folder / _ASIDE
         for kind in (_RESULT, _REQUEST):
             try:
                 os.replace(self._folder / (self.name + kind), aside / (self.name + kind))
             except FileNotFoundError:
                 continue  # it has no result, or a crash came between the two
-        sync(aside)
-        sync(self._folder)
+        sync_folder(aside)
+        sync_folder(self._folder)
         self.release()
 
     def release(self) -> None:
@@ -112,17 +116,14 @@ class Transactions:
     ----------
     spool
         Folder on a durable local disk; transactions are in ``commitments`` in it.
-    max_pending, max_bytes
+    limits
         How many, and how much, before requests are declined.
     """
 
-    def __init__(self, spool: Path, *, max_pending: int = 1_000, max_bytes: int = 1 << 30) -> None:
+    def __init__(self, spool: Path, limits: Limits | None = None) -> None:
         self.folder = spool / "commitments"
-        (self.folder / "undelivered").mkdir(parents=True, exist_ok=True)
-        sync(self.folder)
-        sync(spool)
-        self._max_pending = max_pending
-        self._max_bytes = max_bytes
+        make_folder(self.folder / _ASIDE)
+        self._limits = limits or Limits()
 
     def add(self, sender: Sender, request: Request) -> tuple[str, Held | None]:
         """Keep a request, durably; return its name and, unless it was there before, a hold on it.
@@ -161,7 +162,7 @@ class Transactions:
             with self._alone():
                 if (self.folder / (name + _REQUEST)).exists():
                     # Its writer may not be this far yet.
-                    sync(self.folder)
+                    sync_folder(self.folder)
                     return None
                 if self._duplicates(name, len(content)):
                     failures = dict.fromkeys(
@@ -172,7 +173,7 @@ class Transactions:
                     put(self.folder, name + _RESULT, result)
                 os.link(temporary, self.folder / (name + _REQUEST))
                 try:
-                    sync(self.folder)
+                    sync_folder(self.folder)
                 except BaseException:
                     # Not durable, so not promised; nor to anybody who asks the same next.
                     (self.folder / (name + _REQUEST)).unlink(missing_ok=True)
@@ -186,12 +187,8 @@ class Transactions:
 
     def _duplicates(self, name: str, size: int) -> bool:
         """Whether another transaction has the same sender and UID; checks the limits on the way."""
-        pending = self.pending()
-        used = sum(_size(self.folder / (one + _REQUEST)) for one in pending)
-        if len(pending) >= self._max_pending or used + size > self._max_bytes:
-            raise Declined(
-                ActionStatus.RESOURCE_LIMITATION, "pending", "too many requests are pending"
-            )
+        pending = {one: _size(self.folder / (one + _REQUEST)) for one in self.pending()}
+        self._limits.check(name, size, pending)
         return any(same_transaction(one, name) for one in pending)
 
     @contextmanager
@@ -256,6 +253,25 @@ class Transactions:
             except FileNotFoundError:
                 continue  # it was not forgotten
         return removed
+
+    def prune(self, seconds: float = _KEPT_SECONDS, files: int = _KEPT_FILES) -> int:
+        """Remove the oldest of what was given up; return how many files.
+
+        Parameters
+        ----------
+        seconds
+            How long they are kept.
+        files
+            How many are kept.
+        """
+        # ctime, because a rename sets it and leaves mtime alone.
+        aged = [(one.stat().st_ctime, one) for one in (self.folder / _ASIDE).iterdir()]
+        aged.sort(reverse=True)
+        oldest = time.time() - seconds
+        gone = [one for at, (since, one) in enumerate(aged) if at >= files or since < oldest]
+        for one in gone:
+            one.unlink(missing_ok=True)
+        return len(gone)
 
 
 def _size(path: Path) -> int:

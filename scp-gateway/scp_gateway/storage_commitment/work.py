@@ -9,7 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pacsless.errors import PacslessError
 from scp_gateway.storage_commitment.check import Progress
@@ -120,6 +121,71 @@ class Steps:
                     return heapq.heappop(self._queue)[2]
                 self._changed.wait(wait)
             return None
+
+
+class Work(Protocol):
+    """A transaction on its way to its SCU."""
+
+    def judge(self) -> float | None:
+        """Go on with the check; None at its end, else after how many seconds to go on."""
+        ...
+
+    def report(self) -> float | None:
+        """Try to report the result; None if there is nothing to do any more, else when to retry."""
+        ...
+
+    def end(self) -> None:
+        """Take notice that nothing more is done."""
+        ...
+
+
+class Stages:
+    """Judges and then reports, on threads for the one and for the other.
+
+    An SCU that is dead or slow holds up a thread for seconds; what is read from
+    the archive must not wait for it.
+
+    Parameters
+    ----------
+    name
+        Of the threads.
+    judging, reporting
+        How many of them.
+    """
+
+    def __init__(self, name: str, judging: int, reporting: int) -> None:
+        self._judging = Steps(f"{name}-judge", judging)
+        self._reporting = Steps(f"{name}-report", reporting)
+
+    def add(self, work: Work) -> None:
+        """Begin with some work."""
+        self._judging.add(partial(self._judge, work))
+
+    def stop(self, seconds: float) -> None:
+        """Begin nothing any more, and wait for what is under way."""
+        deadline = time.monotonic() + seconds
+        self._judging.stop(0)
+        for steps in (self._reporting, self._judging):
+            steps.stop(max(0.0, deadline - time.monotonic()))
+
+    def _judge(self, work: Work) -> float | None:
+        try:
+            again = work.judge()
+        except BaseException:
+            work.end()
+            raise
+        if again is None:
+            self._reporting.add(partial(self._report, work))
+        return again
+
+    def _report(self, work: Work) -> float | None:
+        again: float | None = None
+        try:
+            again = work.report()
+        finally:
+            if again is None:
+                work.end()
+        return again
 
 
 class Judging:

@@ -2,7 +2,12 @@
 
 Python imports this module before anything else if its folder is first in
 ``PYTHONPATH``. ``PACSLESS_CRASH_WITHOUT`` names the step; if what is to be
-replaced is not there the process ends at once, as nothing would be proved.
+replaced is not there the process ends at once, as nothing would be proved:
+
+- ``file-fsync``: the file is not on the disk when its key is;
+- ``directory-fsync``: its key is not;
+- ``journal-fsync``: the promise to announce it is written, and not waited for;
+- ``journal``: the promise is written after the acknowledgement.
 """
 
 from __future__ import annotations
@@ -10,9 +15,33 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
+
+
+def _without_file_fsync() -> None:
+    """What is received is left to the kernel."""
+    owner, name = _there("pacsless.archive.incoming", "IncomingFile", "seal")
+    seal, fsync = getattr(owner, name), os.fsync
+    sealing = threading.local()
+
+    def seal_unsynced(self: Any) -> Any:
+        sealing.now = True
+        try:
+            return seal(self)
+        finally:
+            sealing.now = False
+
+    def fsync_elsewhere(descriptor: int) -> None:
+        if getattr(sealing, "now", False):
+            _reached()
+        else:
+            fsync(descriptor)
+
+    setattr(owner, name, seal_unsynced)
+    os.fsync = fsync_elsewhere  # type: ignore[assignment]
 
 
 def _without_directory_fsync() -> None:
@@ -69,6 +98,7 @@ def _reached() -> None:
 
 
 STEPS = {
+    "file-fsync": _without_file_fsync,
     "directory-fsync": _without_directory_fsync,
     "journal-fsync": _without_journal_fsync,
     "journal": _without_journal,

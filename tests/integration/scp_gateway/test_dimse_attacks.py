@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from struct import pack, unpack
 
 import pytest
@@ -264,6 +267,43 @@ def test_an_identifier_without_end(gateway: GatewayProcess) -> None:
             peer.push(p_data(pdv(1, 0, bytes(64 << 10))))
         assert [one.kind for one in peer.rest()] in ([ABORT], [])
     assert gateway.peak_memory() - before < 24 * _MIB
+
+
+def test_many_identifiers_at_once_take_no_memory(gateway: GatewayProcess) -> None:
+    before = gateway.peak_memory()
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(gateway.port)) for _ in range(10)]
+        for peer in peers:
+            peer.associate()
+            peer.send(command(request(0x0020, data=True)))
+            peer.send(p_data(pdv(1, 0, bytes(64 << 10))) * 200)
+            peer.send(p_data(pdv(1, LAST, b"")))
+            assert peer.status() == 0x0211
+    assert gateway.peak_memory() - before < 24 * _MIB
+
+
+def test_an_action_on_a_context_of_something_else(capped: GatewayProcess) -> None:
+    action = {**request(0x0130, data=True), 0x1008: 1}
+    with Peer(capped.port) as peer:
+        peer.associate(context(1, CT, EXPLICIT))
+        peer.send(command(action) + p_data(pdv(1, LAST, b"")))
+        assert peer.status() == 0x0211
+        assert peer.echo() == 0
+
+
+def test_a_message_that_never_ends_in_time(start: Start) -> None:
+    """Every PDU is in time, and the message is not."""
+    gateway = start(GATEWAY_MESSAGE_SECONDS="1")
+    with Peer(gateway.port) as peer:
+        peer.associate()
+        peer.send(command(store_request("1.2.3")))
+        began = time.monotonic()
+        while time.monotonic() - began < 10 and not select.select([peer.socket], [], [], 0.1)[0]:
+            peer.push(p_data(pdv(1, 0, b"12")))
+        assert [one.kind for one in peer.rest()] in ([ABORT], [])
+    eventually(lambda: not gateway.incoming())
+    (line,) = eventually(lambda: gateway.lines("association ended"))
+    assert line["why"] == "message-too-slow"
 
 
 def test_a_store_without_a_data_set(gateway: GatewayProcess) -> None:

@@ -197,7 +197,7 @@ def test_an_address_nobody_allows_is_not_heard(gateway: GatewayProcess) -> None:
         peer.push(associate_rq(called=CALLED))
         assert peer.rest() == []
     eventually(lambda: gateway.metric("refused_connections_total") == before + 1)
-    assert gateway.lines("connection refused")[-1]["address"] == "127.0.0.20"
+    assert gateway.lines("connections are refused")[-1]["address"] == "127.0.0.20"
 
 
 @pytest.mark.parametrize(

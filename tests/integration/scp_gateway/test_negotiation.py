@@ -88,6 +88,19 @@ def test_titles_and_the_reserved_field_come_back(gateway: GatewayProcess) -> Non
     assert answer.body[20:36].strip() == b"CT  ONE"
 
 
+def test_titles_padded_with_nul_and_long_version_names(gateway: GatewayProcess) -> None:
+    """As some old modalities send them."""
+    with Peer(gateway.port) as peer:
+        asked = associate_rq(called=b"PACSLESS" + bytes(8), calling=b"CT1" + bytes(13))
+        peer.send(asked)
+        assert peer.read().kind == 2
+        peer.release()
+    with Peer(gateway.port) as peer:
+        peer.send(associate_rq(user=item(0x55, b"A_VERSION_NAME_LONGER_THAN_16")))
+        assert peer.read().kind == 2
+        peer.release()
+
+
 def test_items_nobody_knows_are_skipped(gateway: GatewayProcess) -> None:
     """PS3.8 §9.3.1: unrecognized items shall be ignored and skipped."""
     inside = ask(gateway, associate_rq(user=item(0x5F, b"of the future")))

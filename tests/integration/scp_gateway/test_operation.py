@@ -97,6 +97,21 @@ def test_sigterm_asks_to_release_and_lets_finish(start_own: Start) -> None:
     assert not gateway.lines(KILLED)
 
 
+def test_release_is_asked_for_by_both_at_once(start_own: Start) -> None:
+    """PS3.8 §9.2.3, AR-8 to AR-10: the acceptor answers when it has been answered."""
+    gateway = start_own(GATEWAY_STOP_SECONDS="6")
+    with Peer(gateway.port) as peer:
+        peer.associate()
+        terminate(gateway)
+        assert peer.read().kind == RELEASE_RQ
+        peer.send(pdu(RELEASE_RQ, bytes(4)))
+        assert not select.select([peer.socket], [], [], 0.5)[0], "it is not its turn"
+        peer.send(pdu(RELEASE_RP, bytes(4)))
+        assert peer.rest() == [Pdu(RELEASE_RP, bytes(4))]
+        assert exit_code(gateway) == 0
+    assert [line["end"] for line in gateway.lines("association ended")] == ["released"]
+
+
 def test_sigterm_and_a_sender_that_never_ends(start_own: Start) -> None:
     """Half an instance is no reason to stay for ever."""
     gateway = start_own(GATEWAY_STOP_SECONDS="1")
@@ -334,6 +349,7 @@ def _counters(gateway: GatewayProcess) -> dict[tuple[str, str], float]:
 def test_a_receiver_that_is_killed_takes_no_other_with_it(start_own: Start) -> None:
     gateway = start_own(GATEWAY_PROCESSES="2")
     message = _LARGE.message()
+    eventually(lambda: gateway.metric("receivers") == 2)
     victim, survivor = gateway.receivers()
     with ExitStack() as stack:
         peers = [stack.enter_context(Peer(gateway.port)) for _ in range(4)]

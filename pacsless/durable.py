@@ -1,10 +1,29 @@
-"""Small files that are there after a power cut, whole."""
+"""Folders and small files that are there after a power cut, whole."""
 
 from __future__ import annotations
 
 import os
 import uuid
 from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names that were added to a folder, or taken from it, durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and the parents it lacks, each durable in its own parent."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    # Also of one that is there: whoever made it may have ended before this. No
+    # further up, as nobody makes a folder in one that is not durable yet.
+    sync_folder(folder.parent)
 
 
 def write(path: Path, content: bytes) -> int:
@@ -31,13 +50,4 @@ def put(folder: Path, name: str, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(folder)
-
-
-def sync(folder: Path) -> None:
-    """Make names that were added to a folder, or taken from it, durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
