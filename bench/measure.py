@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from bench.instances import Instances
 from bench.receivers import NotStarted, Receiver
 from bench.results import Result, Row
 from bench.senders import Sender, Unsent
 
-_FIRST_BATCH = 20
+_WARM_UP: Final = 60
+_FIRST_BATCH: Final = 20
 """Instances an association of the very first batch, which finds out how fast a receiver is."""
 
 _ENOUGH = 0.6
@@ -49,7 +51,7 @@ class Bench:
         """Measure every row of every receiver `rounds` times."""
         results = [Result(row) for row in rows]
         for number in range(1, rounds + 1):
-            running = [one for one in self._receivers if self._start(one)]
+            running = [one for one in self._receivers if self._start(one) and self._warm_up(one)]
             try:
                 for result in results:
                     for receiver in self._receivers:
@@ -70,6 +72,20 @@ class Bench:
             receiver.start()
         except NotStarted as error:
             self._failed(receiver, "start", error)
+            return False
+        return True
+
+    def _warm_up(self, receiver: Receiver) -> bool:
+        """Have it do everything once: what it loads and compiles then is nobody's rate."""
+        try:
+            for instances in self._instances.values():
+                parts = instances.fresh(min(_WARM_UP, instances.limit), 4)
+                Sender(4, nodelay=True).send(receiver.port, parts)
+                receiver.settle()
+            receiver.clear()
+        except (Unsent, NotStarted) as error:
+            self._failed(receiver, "warm-up", error)
+            receiver.stop()
             return False
         return True
 

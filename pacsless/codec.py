@@ -26,6 +26,8 @@ BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 TOPIC_ATTRIBUTE: Final = "kafkatopic"
 PARTITION_ATTRIBUTE: Final = "kafkapartition"
 OFFSET_ATTRIBUTE: Final = "kafkaoffset"
+# json.dumps makes one for each call that wants other separators.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def now() -> str:
@@ -86,9 +88,7 @@ def to_record(event: Event, source: str, time: str | None = None) -> Record:
 
 
 def _dump(data: Any) -> bytes:
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-        "utf-8", "replace"
-    )
+    return _ENCODER.encode(data).encode("utf-8", "replace")
 
 
 def batch_item(

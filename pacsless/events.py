@@ -35,6 +35,11 @@ def data_name(field: str) -> str:
     return "".join(_WORDS.get(word, word.capitalize()) for word in field.split("_"))
 
 
+@cache
+def _names(kind: type[Event]) -> tuple[tuple[str, str], ...]:
+    return tuple((field.name, data_name(field.name)) for field in fields(kind))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(ABC):
     """What every event has.
@@ -69,7 +74,7 @@ class Event(ABC):
 
     def data(self) -> Json:
         """Return the event's JSON data."""
-        return {data_name(field.name): getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, field) for field, name in _names(type(self))}
 
     @classmethod
     def from_data(cls, data: object) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 from pacsless.errors import InvalidIdentity
@@ -22,6 +23,7 @@ RESERVED_TENANTS: Final = frozenset({"metadata", "renditions", "quarantine", "te
 """Names that stand beside the tenants at the archive's root."""
 
 
+@lru_cache(4096)  # of an instance, each UID is looked at a dozen times on its way
 def valid_uid(uid: str, keyword: str = "UID") -> str:
     """Return `uid` if it may become a path.
 

@@ -132,7 +132,7 @@ class FileArchive:
             folder.sync()
             if not os.path.samestat(
                 os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False),
-                os.stat(self.root / key, follow_symlinks=False),
+                os.stat(f"{self.root}/{key}", follow_symlinks=False),
             ):
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         except OSError:

@@ -36,7 +36,7 @@ class IncomingFile:
 
     def __init__(self, folder: Path, owner: str = "", *, nameless: bool = False) -> None:
         self.name = "" if nameless else f"{owner}.{uuid.uuid4().hex}".lstrip(".")
-        self._path = folder / self.name
+        self._path = f"{folder}/{self.name}"
         self._digest = hashlib.sha256()
         self._size = 0
         self._unsynced = 0
@@ -98,7 +98,7 @@ class IncomingFile:
         if not self._is_sealed:
             self._file.close()
             if self.name:
-                remove(self._path)
+                remove(Path(self._path))
 
 
 def remove(path: Path) -> None:

@@ -22,6 +22,7 @@ NOTE: Final = b"N"
 KEPT: Final = b"K"
 CANCELLED: Final = b"C"
 DONE: Final = b"D"
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 ENTRIES: Final = (INTENT, NOTE)
 
 
@@ -150,7 +151,7 @@ def done_ids(folder: Path, number: int) -> set[int]:
 
 
 def _entry_body(kind: bytes, number: int, payload: dict[str, Any]) -> bytes:
-    text = json.dumps(payload, separators=(",", ":")).encode()
+    text = _ENCODER.encode(payload).encode()
     return b"%b %d %.3f %b" % (kind, number, time.time(), text)
 
 
