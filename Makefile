@@ -48,7 +48,7 @@ check: lint test ## What CI runs
 bench: setup ## Measure ingest beside its peers, into docs/benchmarks.md (10 minutes)
 	@$(PYTHON) -m bench.ingest --write docs/benchmarks.md $(BENCH)
 
-crash: setup-test ## Kill the gateway, cut its power and fill its disk, for half an hour (root)
+crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 GB: half an hour (root)
 	@$(PYTHON) -m tests.crash $(CRASH)
 
 docs: setup ## Renew the tables made from code

@@ -174,13 +174,15 @@ class Outbox:
 
     def _write_marks(self, *marks: bytes) -> None:
         with self._marking:
+            is_news = not self._unwritten
             self._unwritten += marks
             try:
                 self._journal.append(*self._unwritten)
             except JournalUnavailable:
                 self._next_attempt = time.monotonic() + self._pause
                 self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
-                _log.warning("the journal does not take a mark; an event waits for that")
+                if is_news:
+                    _log.warning("the journal does not take a mark; an event waits for that")
             else:
                 self._unwritten.clear()
                 self._pause = _PAUSE_SECONDS[0]

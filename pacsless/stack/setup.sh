@@ -37,6 +37,8 @@ missing_packages() {
     has mariadb || has mysql || echo mariadb-client
     if [ "$wanted" = test ]; then
         has chromium || echo chromium
+        has strace || echo strace
+        has mkfs.xfs || echo xfsprogs
     fi
 }
 

@@ -22,6 +22,8 @@ from scp_gateway.pdu import (
 )
 
 _FIRST_BUFFER: Final = 16 << 10
+_TLS_HANDSHAKE: Final = 0x16
+"""First byte of a ClientHello's record (RFC 8446 §5.1); no PDU's."""
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 << 20
 _HANG_UP_SECONDS: Final = 1.0
@@ -123,7 +125,9 @@ class Connection:
             known = kind in PduType.__members__.values()
             raise BrokenProtocol(
                 AbortReason.UNEXPECTED_PDU if known else AbortReason.UNRECOGNIZED_PDU,
-                "a PDU of a type that may not come now",
+                "TLS on the port without TLS"
+                if kind == _TLS_HANDSHAKE
+                else "a PDU of a type that may not come now",
             )
         if length > limit:
             raise BrokenProtocol(AbortReason.INVALID_PARAMETER, "a PDU longer than was agreed on")

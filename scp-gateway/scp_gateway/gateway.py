@@ -152,7 +152,9 @@ class Gateway:
             entities = self._read_entities(text)
             self._own.tls_context()
         except PacslessError:
-            _log.exception("what is wrong with the new configuration; the old one stays")
+            _log.exception(
+                "the new configuration is not used, and the old one stays; text says what to mend"
+            )
             return
         self._entities_text, self._entities = text, entities
         for receiver in self._receivers:

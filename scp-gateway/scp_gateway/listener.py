@@ -30,7 +30,8 @@ def cannot_listen(setting: str, host: str, port: int, error: OSError) -> Invalid
     """Say which setting names a port that cannot be had."""
     return InvalidSetting(
         "setting",
-        f"PACSLESS_GATEWAY_{setting}: cannot listen on {host} port {port}: {error.strerror}",
+        f"PACSLESS_GATEWAY_{setting}: cannot listen on {host} port {port}: "
+        f"{error.strerror}; set another, or PACSLESS_GATEWAY_HOST",
     )
 
 

@@ -6,6 +6,7 @@ object of any size takes one PDU of memory.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -42,6 +43,7 @@ _MAX_COLLECTED_BYTES: Final = 64 << 20
 """Of the requests for storage commitment that are coming to this process at a time."""
 _C_CANCEL_RQ: Final = 0x0FFF
 _UNRECOGNIZED_OPERATION: Final = 0x0211
+_log = logging.getLogger(__name__)
 
 
 class Messages:
@@ -260,6 +262,18 @@ class Messages:
             data,
             context.transfer_syntax,
             self._reports,
+        )
+        _log.log(
+            logging.WARNING if reply.status else logging.INFO,
+            "storage commitment was asked for",
+            extra={
+                "fields": {
+                    "status": f"{reply.status:04X}",
+                    "comment": reply.comment,
+                    "tenant": self._sender.tenant_id,
+                    "calling": self._sender.calling_ae_title,
+                }
+            },
         )
         self._answer(
             command,

@@ -5,10 +5,13 @@ Archive, spool and Kafka are `pacsless.settings.Settings`, as everywhere.
 
 from __future__ import annotations
 
+import os
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pacsless.settings import FromEnviron, InvalidSetting
 from scp_gateway.application_entities import ApplicationEntities
@@ -76,6 +79,26 @@ class GatewaySettings(FromEnviron):
     high_water_percent: int = 90
     """How full the disks of spool and archive may get before instances are refused."""
 
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of this process.
+
+        Raises
+        ------
+        InvalidSetting
+            If one has a value it cannot have, or there is none of its name: a
+            misspelt limit would be none.
+        """
+        environ = os.environ if environ is None else environ
+        known = {f"{cls.PREFIX}{field.name.upper()}" for field in fields(cls)}
+        for name in sorted(environ):
+            if name.startswith(cls.PREFIX) and name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InvalidSetting("setting", f"{name} is no setting of the gateway{hint}")
+        # Not super(): a dataclass with slots is another class than the one it is written in.
+        return FromEnviron.from_environ.__func__(cls, environ)  # type: ignore[attr-defined, no-any-return]
+
     def __post_init__(self) -> None:
         for name, value, lowest, highest in (
             ("PORT", self.port, -1, 65_535),
@@ -108,7 +131,8 @@ class GatewaySettings(FromEnviron):
         if self.tls_port >= 0 and not (self.tls_certificate and self.tls_key):
             raise InvalidSetting(
                 "setting",
-                f"{self.PREFIX}TLS_PORT needs TLS_CERTIFICATE and TLS_KEY of the same prefix",
+                f"{self.PREFIX}TLS_PORT needs {self.PREFIX}TLS_CERTIFICATE and "
+                f"{self.PREFIX}TLS_KEY",
             )
         ApplicationEntities.from_titles(self.ae_titles)
 

@@ -31,6 +31,8 @@ _BALLAST: Final = 12 << 20
 _LEFT: Final = 3 << 20
 """Beside the mark, before the sender fills the rest."""
 _REFUSALS: Final = 30
+_BLOCKS: Final = 60
+"""Given back one by one."""
 _REFUSALS_ANEW: Final = 10
 """After the gateway was killed."""
 _RECOVERY_SECONDS: Final = 10.0
@@ -108,6 +110,8 @@ class FullDisk:
         _allocate(ballast, _BALLAST)
         _allocate(filler, max(0, self._free() - self._reserve() - _LEFT))
         self._be_refused(_REFUSALS, "with a full disk")
+        if self._mark == 100:
+            self._trickle(filler)
         gateway.kill()
         gateway = self._gateway = self._there
         gateway.start()
@@ -133,6 +137,14 @@ class FullDisk:
         check_incoming(archive, violations, when)
         check_archive(archive, self._ledger, violations)
         self.report.progress(f"{when}, {self._ledger.total} acknowledgements")
+
+    def _trickle(self, filler: Path) -> None:
+        """Give back block by block: then each write that can fail is once the first to do it."""
+        size, block = filler.stat().st_size, os.statvfs(self._disk).f_frsize
+        for count in range(1, _BLOCKS + 1):
+            os.truncate(filler, size - count * block)
+            self._send()
+        self._hang_up()
 
     def _large(self, filler: Path) -> None:
         """Send one that does not fit; its beginning must not stay."""

@@ -94,7 +94,7 @@ def test_a_large_object_needs_little_memory(kafka: KafkaBroker) -> None:
 def test_a_gateway_without_a_step_fails(step: str, wanted: str, kafka: KafkaBroker) -> None:
     # Of one sender, as what others sync would hide what it does not.
     code, (power,) = harness(
-        kafka, "--parts", "power", "--cuts", "2", "--senders", "1", "--without", step
+        kafka, "--parts", "power", "--cuts", "1", "--senders", "1", "--without", step
     )
     assert code == 1 and f"acknowledged, and {wanted}" in power["kinds"], power
 

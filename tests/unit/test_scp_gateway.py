@@ -298,6 +298,11 @@ def test_wrong_settings_are_named(name: str, value: str) -> None:
         GatewaySettings.from_environ({f"PACSLESS_GATEWAY_{name}": value})
 
 
+def test_a_misspelt_setting_is_told_of() -> None:
+    with pytest.raises(InvalidSetting, match=r"MAXPDU is no setting.*did you mean .*MAX_PDU"):
+        GatewaySettings.from_environ({"PACSLESS_GATEWAY_MAXPDU": "5", "PACSLESS_SPOOL": "x"})
+
+
 def test_a_reserved_tenant_is_refused() -> None:
     with pytest.raises(InvalidSetting):
         GatewaySettings(ae_titles=("A=quarantine",))

@@ -40,7 +40,7 @@ from tests.ports import free_ports
 Start = Callable[..., GatewayProcess]
 Check = Callable[[GatewayProcess], None]
 KILLED: Final = "a receiver does not stop and is killed"
-WRONG: Final = "what is wrong with the new configuration; the old one stays"
+WRONG: Final = "the new configuration is not used: the old one stays"
 _LARGE: Final = Instance("1.2.3.4.5", pixels=bytes(300_000))
 
 
