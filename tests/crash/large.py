@@ -15,6 +15,7 @@ from pacsless.dicom.part10 import split_part10
 from pacsless.send import send_paths
 from tests.crash.processes import CrashGateway
 from tests.crash.report import Report
+from tests.eventually import eventually
 from tests.instances import encode, make_dataset
 
 FRAME_BYTES: Final = 512 * 512 * 2
@@ -36,9 +37,8 @@ def require_cgroups() -> None:
     NoCgroups
         And why not.
     """
-    with memory_limit(f"pacsless-try-{os.getpid()}", LIMIT_BYTES) as group:
+    with memory_limit(f"pacsless-try-{os.getpid()}", LIMIT_BYTES):
         pass
-    group.rmdir()
 
 
 @contextmanager
@@ -66,6 +66,16 @@ def memory_limit(name: str, limit: int) -> Iterator[Path]:
         yield group
     finally:
         (home / "cgroup.procs").write_text(str(os.getpid()))
+        # The kernel counts processes that have ended a little longer.
+        eventually(lambda: _is_gone(group))
+
+
+def _is_gone(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 class LargeObject:
@@ -96,7 +106,6 @@ class LargeObject:
                 self._send(path, limit)
             finally:
                 self._gateway.close()
-        group.rmdir()
         return self.report
 
     def _send(self, path: Path, limit: int) -> None:
