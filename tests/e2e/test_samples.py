@@ -58,6 +58,8 @@ def stored(stack: Any) -> dict[InstanceIdentity, Path]:
 def quiet(stack: Any) -> bool:
     """Whether every event has been handled."""
     status = stack.status()
+    if status["lag"] is None or status["outbox"] is None:
+        return False  # a broker that has just come back cannot be asked yet
     lag = sum(lag for topics in status["lag"].values() for lag in topics.values())
     return bool(lag == 0 and status["outbox"]["depth"] == 0)
 
