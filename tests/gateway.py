@@ -63,8 +63,8 @@ class GatewayProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scp_gateway"], env=self._environ, stdout=log, stderr=log
             )
-        # Ready, or full; not while its receivers are still being started.
-        eventually(lambda: "receiver" not in (self.get("/readyz")[1] or "receiver"))
+        # With all its receivers; its disk may be full.
+        eventually(lambda: 0 < len(self.receivers()) == self.metric("receivers"))
 
     def kill(self) -> None:
         """End it as a crash would; return when its receivers have noticed."""

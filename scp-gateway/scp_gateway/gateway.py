@@ -152,9 +152,7 @@ class Gateway:
             entities = self._read_entities(text)
             self._own.tls_context()
         except PacslessError:
-            _log.exception(
-                "the new configuration is not used, and the old one stays; text says what to mend"
-            )
+            _log.exception("the new configuration is not used: the old one stays")
             return
         self._entities_text, self._entities = text, entities
         for receiver in self._receivers:
