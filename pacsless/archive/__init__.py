@@ -30,6 +30,10 @@ class ArchiveUnavailable(Unavailable):
     """The archive cannot store or answer now."""
 
 
+class ArchiveUnfit(PacslessError):
+    """The store does not do what acknowledgements rest on."""
+
+
 class OpenFile:
     """A file without a name, while it is open; closing it twice closes nothing else."""
 
@@ -104,8 +108,10 @@ class Archive(Protocol):
 
         Raises
         ------
-        ArchiveUnavailable
+        ArchiveUnfit
             If the store does not do it; says what.
+        ArchiveUnavailable
+            If that cannot be tried out now.
         """
         ...
 

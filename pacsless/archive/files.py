@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pacsless.archive import AlreadyKept, ArchiveUnavailable, Sealed, Stat
+from pacsless.archive import AlreadyKept, ArchiveUnfit, Sealed, Stat
 from pacsless.archive.folders import Folder, Folders
 from pacsless.archive.incoming import (
     IncomingFile,
@@ -77,7 +77,7 @@ class FileArchive:
             raise unavailable("cannot link files in the archive", error) from error
         finally:
             remove(self.root / key)
-        raise ArchiveUnavailable("archive", "the file system replaces files that are linked over")
+        raise ArchiveUnfit("archive", "the file system replaces files that are linked over")
 
     def sealed(self, name: str) -> Path | None:
         """Path of a sealed file that was left without a key."""

@@ -20,7 +20,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pacsless.archive import AlreadyKept, ArchiveUnavailable, Sealed, Stat
+from pacsless.archive import AlreadyKept, ArchiveUnavailable, ArchiveUnfit, Sealed, Stat
 from pacsless.archive.incoming import (
     IncomingFile,
     can_be_nameless,
@@ -93,7 +93,7 @@ class S3Archive:
                 self._s3.delete_object(Bucket=self._bucket, Key=name)
         except (ClientError, BotoCoreError) as error:
             raise _unavailable("try out", error) from None
-        raise ArchiveUnavailable(
+        raise ArchiveUnfit(
             "archive", "this S3 service ignores If-None-Match, so objects would be replaced"
         )
 

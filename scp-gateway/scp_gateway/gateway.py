@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from pacsless.archive import open_archive
+from pacsless.archive import ArchiveUnavailable, open_archive
 from pacsless.errors import PacslessError
 from pacsless.outbox import Backlog, Outbox, OutboxOwned, Owner, outbox_folders
 from pacsless.postgres import Database
@@ -55,7 +55,11 @@ class Gateway:
         self._spool = Path(settings.spool)
         self._owner = Owner(self._spool)
         self._archive = open_archive(settings)
-        self._archive.probe()
+        try:
+            self._archive.probe()
+        except ArchiveUnavailable:
+            # A disk that is full now, or a store that does not answer: senders are told so.
+            _log.warning("the archive could not be tried out", exc_info=True)
         self._entities_text = self._seen_text = own.entities_text()
         self._entities = self._read_entities(self._entities_text)
         own.tls_context()  # wrong files are told of now, not by every receiver

@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import io
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,14 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pacsless.archive import AlreadyKept, Archive, ArchiveUnavailable, Sealed, open_archive
+from pacsless.archive import (
+    AlreadyKept,
+    Archive,
+    ArchiveUnavailable,
+    ArchiveUnfit,
+    Sealed,
+    open_archive,
+)
 from pacsless.archive.folders import Folder
 from pacsless.archive.s3 import S3Archive
 from pacsless.errors import NotFound
@@ -202,6 +210,19 @@ def test_a_probe_leaves_nothing(archive: Archive) -> None:
     assert list(archive.list("")) == [] and archive.sweep(0) == 0
 
 
+def test_a_probe_on_a_full_disk_condemns_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArchiveUnavailable):
+        archive.probe()
+
+
 def test_a_store_that_replaces_objects_is_refused(
     moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +237,7 @@ def test_a_store_that_replaces_objects_is_refused(
         "put_object",
         lambda **how: put(**{key: how[key] for key in how if key != "IfNoneMatch"}),
     )
-    with pytest.raises(ArchiveUnavailable, match="ignores If-None-Match"):
+    with pytest.raises(ArchiveUnfit, match="ignores If-None-Match"):
         archive.probe()
 
 

@@ -70,6 +70,19 @@ class CrashGateway(GatewayProcess):
         assert self.process is not None
         return self.process.pid
 
+    def set_kafka(self, server: str) -> None:
+        """Have it tell this broker from its next start on."""
+        self._environ["PACSLESS_KAFKA"] = server
+
+    def starts(self) -> bool:
+        """Start it if it does not run; whether it runs."""
+        if self.process is None or self.process.poll() is not None:
+            try:
+                self.start()
+            except RuntimeError:
+                return False  # its log says why
+        return True
+
     def receivers(self) -> list[int]:
         """Processes that take instances: the parent's children."""
         return children(self.pid)
