@@ -64,7 +64,7 @@ class GatewayProcess:
                 [sys.executable, "-m", "scp_gateway"], env=self._environ, stdout=log, stderr=log
             )
         # With all its receivers; its disk may be full.
-        eventually(lambda: 0 < len(self.receivers()) == self.metric("receivers"))
+        eventually(lambda: self.metric("receivers") == len(self.receivers()) > 0)
 
     def kill(self) -> None:
         """End it as a crash would; return when its receivers have noticed."""

@@ -85,6 +85,9 @@ class CrashGateway(GatewayProcess):
 
     def receivers(self) -> list[int]:
         """Processes that take instances: the parent's children."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError("the gateway ended:\n" + self.log.read_text())
         return children(self.pid)
 
     def kill(self) -> None:
