@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.dimse import Peer
 from tests.eventually import eventually
-from tests.gateway import GatewayProcess
+from tests.gateway import GatewayProcess, runs
 
 Start = Callable[..., GatewayProcess]
 _SHARED = ("gateway", "hasty", "capped")
@@ -38,15 +37,7 @@ def _kill(gateway: GatewayProcess) -> None:
     receivers = gateway.receivers()
     gateway.process.kill()
     gateway.process.wait(30)
-    eventually(lambda: not any(map(_runs, receivers)))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    eventually(lambda: not any(map(runs, receivers)))
 
 
 @pytest.fixture(scope="module")
