@@ -57,7 +57,7 @@ class FileArchive:
     def incoming(self, owner: str = "") -> IncomingFile:
         """Open an incoming file."""
         if self._nameless is None:
-            self._nameless = can_be_nameless(self._incoming)
+            self._nameless = can_be_nameless(self._incoming, owner)
         return IncomingFile(self._incoming, owner, nameless=self._nameless)
 
     def probe(self) -> None:

@@ -124,12 +124,13 @@ def discard(folder: Path, sealed: Sealed) -> None:
         remove(folder / sealed.name)
 
 
-def can_be_nameless(folder: Path) -> bool:
+def can_be_nameless(folder: Path, owner: str = "") -> bool:
     """Whether files without a name can be made here, and be given one later.
 
-    That takes a file system with O_TMPFILE, and /proc.
+    That takes a file system with O_TMPFILE, and /proc. What a crash leaves of
+    this is the owner's, for the sweep.
     """
-    name = f"probe.{uuid.uuid4().hex}"
+    name = f"{owner}.probe-{uuid.uuid4().hex}".lstrip(".")
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:

@@ -48,7 +48,7 @@ def archive(
 ) -> Archive:
     if "named" in request.param:  # as on a file system without O_TMPFILE
         for place in ("files", "s3"):
-            monkeypatch.setattr(f"pacsless.archive.{place}.can_be_nameless", lambda _: False)
+            monkeypatch.setattr(f"pacsless.archive.{place}.can_be_nameless", lambda *_: False)
     if request.param.startswith("file"):
         return open_archive(Settings(archive=f"file://{tmp_path}/archive"))
     endpoint = request.getfixturevalue("moto_endpoint")
