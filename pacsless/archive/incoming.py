@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -16,7 +17,7 @@ _BUFFER_BYTES: Final = 128 << 10
 _SYNC_BYTES: Final = 64 << 20
 """Data after which the disk is waited for: else a sender of gigabytes would wait for all of
 them after its last byte, and memory would fill with what is not written yet."""
-
+_NOT_NOW: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS}
 _log = logging.getLogger(__name__)
 
 
@@ -129,6 +130,11 @@ def can_be_nameless(folder: Path, owner: str = "") -> bool:
 
     That takes a file system with O_TMPFILE, and /proc. What a crash leaves of
     this is the owner's, for the sweep.
+
+    Raises
+    ------
+    ArchiveUnavailable
+        If the disk does not let it be tried: it is full, perhaps.
     """
     name = f"{owner}.probe-{uuid.uuid4().hex}".lstrip(".")
     try:
@@ -142,7 +148,9 @@ def can_be_nameless(folder: Path, owner: str = "") -> bool:
                 os.close(parent)
         finally:
             os.close(descriptor)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOT_NOW:
+            raise unavailable("cannot write to the incoming folder", error) from error
         return False
     return True
 

@@ -223,6 +223,25 @@ def test_a_probe_on_a_full_disk_condemns_nothing(
         archive.probe()
 
 
+def test_a_full_disk_is_not_taken_for_one_that_needs_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    real = os.open
+
+    def full(path: Any, flags: int, *arguments: Any, **how: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, flags, *arguments, **how)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(ArchiveUnavailable):
+        archive.incoming()
+    monkeypatch.setattr(os, "open", real)
+    with archive.incoming() as incoming:
+        assert incoming.seal().name == ""
+
+
 def test_a_store_that_replaces_objects_is_refused(
     moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
