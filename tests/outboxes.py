@@ -1,0 +1,53 @@
+"""Outboxes that tests fill, read and look into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pacsless.archive import Sealed
+from pacsless.codec import Record
+from pacsless.outbox import Backlog, Intent, Outbox
+
+SEALED = Sealed("f" * 32, 1000, "ab" * 32)
+
+
+def record(number: int) -> Record:
+    return Record(
+        "storage_queue",
+        b"default/1.2",
+        f'{{"n":{number}}}\xff'.encode("latin-1"),
+        (("ce_id", b"\x00\xfe"),),
+    )
+
+
+def promise(outbox: Outbox, number: int) -> Intent:
+    return outbox.intend(SEALED, f"default/1/2/{number}.dcm", [record(number)])
+
+
+def keep(outbox: Outbox, number: int) -> Intent:
+    intent = promise(outbox, number)
+    outbox.kept(intent)
+    return intent
+
+
+def publish(backlog: Backlog, limit: int = 100_000) -> list[Record]:
+    """Take and acknowledge everything there is."""
+    found = []
+    while entries := backlog.take(limit, 0):
+        found += [one for entry in entries for one in entry.records]
+        backlog.done(entry.id for entry in entries)
+    return found
+
+
+def settled(outbox: Outbox, backlog: Backlog) -> list[Record]:
+    """Publish once marks that were refused are written."""
+    outbox.settle()
+    return publish(backlog)
+
+
+def folder_of(spool: Path) -> Path:
+    return spool / "outbox" / "receiver-0"
+
+
+def journal_files(spool: Path) -> list[Path]:
+    return sorted(folder_of(spool).glob("*.journal"))
