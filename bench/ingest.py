@@ -25,9 +25,10 @@ from bench.machine import Others, facts, is_volatile, memory_folder
 from bench.measure import Bench, say
 from bench.peers import peers
 from bench.receivers import Receiver
-from bench.report import fill, report
+from bench.report import BEGIN, END, report
 from bench.results import CT, OURS, SMALL, Row, Run
 from bench.senders import STORESCU
+from pacsless.readme import fill
 
 _SIDES = {CT: 512, SMALL: 56}
 _LIMITS = {CT: 4000, SMALL: 16_000}
@@ -50,7 +51,7 @@ def main() -> None:
     else:
         print(report(run))
     if options.write:
-        options.write.write_text(fill(options.write.read_text(), report(run)))
+        options.write.write_text(fill(options.write.read_text(), report(run), BEGIN, END))
 
 
 def _measure(options: argparse.Namespace) -> Run:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def listens(port: int) -> bool:
     return True
 
 
-class Receiver:
+class Receiver(ABC):
     """A Storage SCP that is measured.
 
     Parameters
@@ -151,9 +152,9 @@ class Receiver:
         self.output.mkdir(exist_ok=True)
         self.process.start(self.command(), lambda: listens(self.port), {**os.environ, **NODELAY})
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Program and arguments."""
-        raise NotImplementedError
 
     def stored(self, least: int) -> int:
         """How many instances of at least so many bytes it holds."""

@@ -36,21 +36,6 @@ def report(run: Run) -> str:
     return "\n\n".join(parts)
 
 
-def fill(text: str, made: str) -> str:
-    """Put `made` between the markers of `text`.
-
-    Raises
-    ------
-    ValueError
-        If a marker is missing.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the text needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
-
-
 def _of_rounds(run: Run, what: str) -> str:
     if run.rounds == 1:
         return "One round"

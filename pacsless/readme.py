@@ -32,19 +32,19 @@ def table(functions: Iterable[FunctionSpec]) -> str:
     return "\n".join(rows)
 
 
-def fill(text: str, made: str) -> str:
-    """Put `made` between the markers of `text`.
+def fill(text: str, made: str, begin: str = BEGIN, end: str = END) -> str:
+    """Put `made` between two markers of `text`.
 
     Raises
     ------
     ValueError
         If a marker is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the text needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"the text needs the lines {begin} and {end}")
+    return f"{before}{begin}\n{made}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ class Reception:
             )
             return self._keep(sealed, identity)
         except BaseException:
-            self._discard(sealed)
+            self._service.archive.discard(sealed)
             raise
 
     def _scan(self, sealed: Sealed) -> Identifiers:
@@ -223,7 +223,7 @@ class Reception:
                 outbox.cancel(intent)
                 intent = self._promise(kept, identity)
             self._mark = partial(outbox.kept, intent)
-            self._discard(sealed)
+            self._service.archive.discard(sealed)
             return Answer(Status.SUCCESS, "duplicate")
         self._quarantine(sealed, identity)
         return Answer(
@@ -254,10 +254,7 @@ class Reception:
         try:
             self._service.archive.keep(sealed, key)
         except AlreadyKept:  # the same again
-            self._discard(sealed)
-
-    def _discard(self, sealed: Sealed) -> None:
-        self._service.archive.discard(sealed)
+            self._service.archive.discard(sealed)
 
     def _note(self, records: list[Record]) -> None:
         try:

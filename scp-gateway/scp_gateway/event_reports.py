@@ -15,8 +15,7 @@ from scp_gateway.command_set import (
 )
 from scp_gateway.negotiation import Negotiated
 from scp_gateway.pdu import AbortReason, BrokenProtocol, HungUp
-from scp_gateway.presentation import STORAGE_COMMITMENT
-from scp_gateway.storage_commitment import STORAGE_COMMITMENT_INSTANCE
+from scp_gateway.storage_commitment import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from scp_gateway.turns import Turns
 
 

@@ -31,9 +31,13 @@ from scp_gateway.connection import Connection
 from scp_gateway.event_reports import EventReports
 from scp_gateway.negotiation import Negotiated
 from scp_gateway.pdu import PDV_HEADER_BYTES, AbortReason, BrokenProtocol
-from scp_gateway.presentation import STORAGE_COMMITMENT, VERIFICATION
+from scp_gateway.presentation import VERIFICATION
 from scp_gateway.storage import ObjectTooLarge
-from scp_gateway.storage_commitment import MAX_INFORMATION_BYTES, STORAGE_COMMITMENT_INSTANCE
+from scp_gateway.storage_commitment import (
+    MAX_INFORMATION_BYTES,
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+)
 from scp_gateway.turns import Turns
 
 if TYPE_CHECKING:

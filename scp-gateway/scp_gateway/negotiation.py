@@ -26,8 +26,7 @@ from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 from pacsless.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_gateway.associate_rq import decode
 from scp_gateway.presentation import (
-    STORAGE_COMMITMENT,
-    VERIFICATION,
+    OTHER_SERVICES,
     Offer,
     declared_storage,
     supported,
@@ -148,7 +147,7 @@ def reject(result: int, source: int, reason: int) -> bytes:
 def _storage_level(
     items: Iterable[SOPClassExtendedNegotiation], contexts: Iterable[Context]
 ) -> Iterable[SOPClassExtendedNegotiation]:
-    accepted = {one.abstract_syntax for one in contexts} - {VERIFICATION, STORAGE_COMMITMENT}
+    accepted = {one.abstract_syntax for one in contexts} - OTHER_SERVICES
     for item in items:
         if str(item.sop_class_uid) in accepted:
             reply = SOPClassExtendedNegotiation()

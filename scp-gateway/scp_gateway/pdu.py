@@ -43,7 +43,7 @@ class HungUp(Exception):
     Attributes
     ----------
     why
-        ``closed``, ``reset``, ``idle``, ``slow`` or ``stopped``.
+        ``closed``, ``reset``, ``tls``, ``timeout``, ``stopped``, or that the sender aborted.
     """
 
     def __init__(self, why: str) -> None:

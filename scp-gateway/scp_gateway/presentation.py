@@ -16,6 +16,7 @@ from pacsless.dicom.transfer_syntaxes import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     is_storable,
 )
+from scp_gateway.storage_commitment import STORAGE_COMMITMENT
 
 # Storage of things that belong to no study, a directory of media, and services
 # that are about storage: no instance of them has a place under a study.
@@ -46,7 +47,6 @@ STORAGE: Final[frozenset[str]] = frozenset(
 """Every storage SOP class known, retired and private ones included."""
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
-STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
 OTHER_SERVICES: Final = frozenset({VERIFICATION, STORAGE_COMMITMENT})
 """Abstract syntaxes that nothing can be stored by."""
 
