@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import lru_cache
+from time import gmtime, strftime, time_ns
 from typing import Any, Final, Generic, TypeVar
 
 from cloudevents.exceptions import GenericException
@@ -32,7 +33,13 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separato
 
 def now() -> str:
     """The time as events state it: ISO 8601, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(time_ns(), 10**9)
+    return f"{_second(seconds)}.{rest // 1000:06}Z"
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
+from operator import attrgetter
 from typing import Any, ClassVar, Final, Self
 
 from pacsless.errors import Unprocessable
@@ -36,8 +38,18 @@ def data_name(field: str) -> str:
 
 
 @cache
-def _names(kind: type[Event]) -> tuple[tuple[str, str], ...]:
-    return tuple((field.name, data_name(field.name)) for field in fields(kind))
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    return tuple(data_name(field.name) for field in fields(kind))
+
+
+@cache
+def _values(kind: type[Event]) -> Callable[[Event], tuple[Any, ...]]:
+    return attrgetter(*(field.name for field in fields(kind)))
+
+
+@cache
+def _identity(kind: type[Event]) -> Callable[[Event], tuple[Any, ...]]:
+    return attrgetter("TYPE", *kind.IDENTITY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +71,7 @@ class Event(ABC):
     @property
     def id(self) -> str:
         """Deterministic CloudEvents ``id``: 32 hexadecimal digits."""
-        parts = [self.TYPE, *(str(getattr(self, name)) for name in self.IDENTITY)]
+        parts = map(str, _identity(type(self))(self))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     @property
@@ -74,7 +86,8 @@ class Event(ABC):
 
     def data(self) -> Json:
         """Return the event's JSON data."""
-        return {name: getattr(self, field) for field, name in _names(type(self))}
+        kind = type(self)
+        return dict(zip(_names(kind), _values(kind)(self), strict=True))
 
     @classmethod
     def from_data(cls, data: object) -> Self:
@@ -138,7 +151,7 @@ class InstanceEvent(Event):
 
     @property
     def partition_key(self) -> str:
-        return self.identity.partition_key
+        return f"{self.tenant_id}/{self.study_instance_uid}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

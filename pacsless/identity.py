@@ -46,6 +46,7 @@ def valid_uid(uid: str, keyword: str = "UID") -> str:
     return uid
 
 
+@lru_cache(1024)
 def valid_tenant(tenant_id: str) -> str:
     """Return `tenant_id` if it is a tenant's name.
 
@@ -156,12 +157,18 @@ class InstanceIdentity:
     @property
     def subject(self) -> str:
         """The WADO-RS path of the instance, without a leading slash."""
-        return f"{self.series.subject}/instances/{self.sop_instance_uid}"
+        return (
+            f"studies/{self.study_instance_uid}/series/{self.series_instance_uid}"
+            f"/instances/{self.sop_instance_uid}"
+        )
 
     @property
     def key(self) -> str:
         """Archive key of the original, as received."""
-        return f"{self.series.folder}/{self.sop_instance_uid}.dcm"
+        return (
+            f"{self.tenant_id}/{self.study_instance_uid}/{self.series_instance_uid}"
+            f"/{self.sop_instance_uid}.dcm"
+        )
 
     @property
     def renditions(self) -> str:

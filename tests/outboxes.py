@@ -16,7 +16,7 @@ def record(number: int) -> Record:
         "storage_queue",
         b"default/1.2",
         f'{{"n":{number}}}\xff'.encode("latin-1"),
-        (("ce_id", b"\x00\xfe"),),
+        (("ce_id", b"\x80\xfe"),),
     )
 
 

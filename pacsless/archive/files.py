@@ -243,8 +243,7 @@ class FileArchive:
         """Open a folder, and see that it still is where it was when it was opened first."""
         folder = self._folders.get(path)
         with contextlib.suppress(FileNotFoundError):
-            here = os.stat(f"{self.root}/{path}", follow_symlinks=False)
-            if os.path.samestat(here, os.fstat(folder.descriptor)):
+            if folder.is_at(f"{self.root}/{path}"):
                 return folder
         self._folders.forget()
         return self._folders.get(path)

@@ -17,13 +17,24 @@ _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Folder:
     """An open folder; closed when nobody holds it any more."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("_found", "descriptor")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._found = os.fstat(descriptor)
 
     def __del__(self) -> None:
         os.close(self.descriptor)
+
+    def is_at(self, path: str) -> bool:
+        """Whether it is what a path leads to.
+
+        Raises
+        ------
+        FileNotFoundError
+            If that leads nowhere.
+        """
+        return os.path.samestat(self._found, os.stat(path, follow_symlinks=False))
 
     def sync(self) -> None:
         """Make the names in it durable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import pack
 from typing import BinaryIO, Final
 
@@ -148,19 +149,24 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
     sop_class_uid, sop_instance_uid, transfer_syntax_uid
         Validated by the caller.
     """
-    elements = b"".join(
-        (
-            # (0002,0001) File Meta Information Version
-            b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01",
-            _element(_SOP_CLASS, b"UI", sop_class_uid),
-            _element(_SOP_INSTANCE, b"UI", sop_instance_uid),
-            _element(_TRANSFER_SYNTAX, b"UI", transfer_syntax_uid),
-            _element(0x00020012, b"UI", IMPLEMENTATION_CLASS_UID),
-            _element(0x00020013, b"SH", IMPLEMENTATION_VERSION_NAME),
-        )
+    before, after = _around_instance(sop_class_uid, transfer_syntax_uid)
+    instance = _element(_SOP_INSTANCE, b"UI", sop_instance_uid)
+    size = len(before) + len(instance) + len(after)
+    length = pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, size)
+    return b"".join((bytes(_PREAMBLE), _PREFIX, length, before, instance, after))
+
+
+@lru_cache(1024)  # a sender's instances are much alike
+def _around_instance(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """Elements before and after (0002,0003)."""
+    # (0002,0001) File Meta Information Version
+    version = b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01"
+    return (
+        version + _element(_SOP_CLASS, b"UI", sop_class_uid),
+        _element(_TRANSFER_SYNTAX, b"UI", transfer_syntax_uid)
+        + _element(0x00020012, b"UI", IMPLEMENTATION_CLASS_UID)
+        + _element(0x00020013, b"SH", IMPLEMENTATION_VERSION_NAME),
     )
-    length = pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(elements))
-    return bytes(_PREAMBLE) + _PREFIX + length + elements
 
 
 def _element(tag: int, vr: bytes, value: str) -> bytes:

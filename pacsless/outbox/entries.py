@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record
@@ -22,8 +21,10 @@ NOTE: Final = b"N"
 KEPT: Final = b"K"
 CANCELLED: Final = b"C"
 DONE: Final = b"D"
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 ENTRIES: Final = (INTENT, NOTE)
+# ASCII's own separators: neither UIDs nor JSON have a control character in them.
+_FIELD: Final = b"\x1f"
+_RECORD: Final = b"\x1e"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ class EntryLine:
 
     def intent(self) -> Intent:
         """Return the promise, of an intent's line."""
-        payload = json.loads(self._payload)
-        name, size, sha256 = payload["sealed"]
-        return Intent(self.id, Sealed(name, size, sha256), payload["key"])
+        promise = self._payload.partition(_RECORD)[0].decode()
+        name, size, sha256, key = promise.split(_FIELD.decode())
+        return Intent(self.id, Sealed(name, int(size), sha256), key)
 
     def records(self) -> tuple[Record, ...]:
         """Return what is to be published."""
-        return tuple(map(_record, json.loads(self._payload)["records"]))
+        return tuple(map(_record, self._payload.split(_RECORD)[1:]))
 
 
 class Fates:
@@ -99,21 +100,28 @@ class Fates:
 
 
 def intent_body(number: int, sealed: Sealed, key: str, records: Sequence[Record]) -> bytes:
-    """Line of a promise."""
-    return _entry_body(
-        INTENT,
-        number,
-        {
-            "sealed": [sealed.name, sealed.size, sealed.sha256],
-            "key": key,
-            "records": [_plain(record) for record in records],
-        },
+    """Line of a promise.
+
+    Raises
+    ------
+    ValueError
+        If a record has one of the few bytes that a line cannot take.
+    """
+    promise = _joined(
+        (sealed.name.encode(), b"%d" % sealed.size, sealed.sha256.encode(), key.encode())
     )
+    return _entry_body(INTENT, number, promise, records)
 
 
 def note_body(number: int, records: Sequence[Record]) -> bytes:
-    """Line of events alone."""
-    return _entry_body(NOTE, number, {"records": [_plain(record) for record in records]})
+    """Line of events alone.
+
+    Raises
+    ------
+    ValueError
+        If a record has one of the few bytes that a line cannot take.
+    """
+    return _entry_body(NOTE, number, b"", records)
 
 
 def mark_body(kind: bytes, *numbers: int) -> bytes:
@@ -150,22 +158,28 @@ def done_ids(folder: Path, number: int) -> set[int]:
         return set()
 
 
-def _entry_body(kind: bytes, number: int, payload: dict[str, Any]) -> bytes:
-    text = _ENCODER.encode(payload).encode()
-    return b"%b %d %.3f %b" % (kind, number, time.time(), text)
+def _entry_body(kind: bytes, number: int, promise: bytes, records: Sequence[Record]) -> bytes:
+    payload = _RECORD.join((promise, *map(_plain, records)))
+    if payload.count(_RECORD) != len(records) or b"\n" in payload or b"\0" in payload:
+        raise ValueError("a record has control characters")
+    return b"%b %d %.3f %b" % (kind, number, time.time(), payload)
 
 
-def _plain(record: Record) -> list[Any]:
-    # Latin-1 takes any bytes to JSON text and back.
-    headers = [[name, value.decode("latin-1")] for name, value in record.headers]
-    return [record.topic, record.key.decode("latin-1"), record.value.decode("latin-1"), headers]
+def _joined(fields: Sequence[bytes]) -> bytes:
+    joined = _FIELD.join(fields)
+    if joined.count(_FIELD) != len(fields) - 1:
+        raise ValueError("a record has control characters")
+    return joined
 
 
-def _record(plain: list[Any]) -> Record:
-    topic, key, value, headers = plain
-    return Record(
-        topic,
-        key.encode("latin-1"),
-        value.encode("latin-1"),
-        tuple((name, one.encode("latin-1")) for name, one in headers),
-    )
+def _plain(record: Record) -> bytes:
+    fields = [record.topic.encode(), record.key, record.value]
+    for name, value in record.headers:
+        fields += (name.encode(), value)
+    return _joined(fields)
+
+
+def _record(plain: bytes) -> Record:
+    topic, key, value, *headers = plain.split(_FIELD)
+    names = [name.decode() for name in headers[::2]]
+    return Record(topic.decode(), key, value, tuple(zip(names, headers[1::2], strict=True)))

@@ -14,11 +14,12 @@ from typing import Final, Protocol
 from pacsless.codec import Record
 from pacsless.outbox import Backlog, Entry
 
-_WINDOW: Final = 1000
+_WINDOW: Final = 2000
 """Entries sent and not acknowledged, at most."""
-_BATCH: Final = 250
+_BATCH: Final = 1000
 _WAIT_SECONDS: Final = 0.2
-_PACE_SECONDS: Final = 0.02
+_PACE_SECONDS: Final = 0.2
+"""Between two requests to the broker in a burst (DECISIONS.md, "five requests a second")."""
 _PATIENCE_SECONDS: Final = 45.0
 """Without a word on what is on its way; more than the producer's delivery timeout."""
 _BACK_OFF: Final = (0.2, 5.0)

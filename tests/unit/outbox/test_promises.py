@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_what_is_kept_is_published_once_and_unchanged(
     assert publish(backlog) == [record(number) for number in range(4)]
     assert backlog.take(1, 0) == []
     assert backlog.depth.entries == outbox_depth(spool).entries == 0
+
+
+@pytest.mark.parametrize("odd", [b"\n", b"\0", b"\x1e", b"\x1f"])
+@pytest.mark.parametrize("place", ["key", "value", "header"])
+def test_a_record_that_a_line_cannot_hold_is_refused_and_harms_no_other(
+    outbox: Outbox, backlog: Backlog, odd: bytes, place: str
+) -> None:
+    plain = record(0)
+    broken = {
+        "key": replace(plain, key=b"a" + odd),
+        "value": replace(plain, value=odd + b"a"),
+        "header": replace(plain, headers=(("ce_id", odd),)),
+    }[place]
+    keep(outbox, 1)
+    with pytest.raises(ValueError, match="control characters"):
+        outbox.intend(SEALED, "default/1/2/3.dcm", [plain, broken])
+    with pytest.raises(ValueError, match="control characters"):
+        outbox.note([broken])
+    keep(outbox, 2)
+    assert publish(backlog) == [record(1), record(2)]
 
 
 def test_an_intent_is_published_only_once_its_file_has_the_key(
