@@ -59,7 +59,7 @@ def facts(folder: Path) -> dict[str, str]:
 
 
 def _python_build() -> str:
-    """Who built it: interpreters made without profile-guided optimisation take half as long again."""
+    """Who built it: without profile-guided optimisation it takes half as long again."""
     return "the distribution's" if sys.base_prefix == "/usr" else "not the distribution's"
 
 
