@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from pacsless.errors import PacslessError
 
-_LEVELS: Final = {"DEBUG", "INFO", "WARNING", "ERROR"}
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 # Libraries that quote what they were given: a value they cannot decode, a
 # statement with its parameters, a request; and one that reports every refused
 # connection several times, which our own errors say once.
@@ -80,12 +80,12 @@ def configure(service: str, level: str = "INFO") -> None:
     service
         Name of the part, on every line.
     level
-        DEBUG, INFO, WARNING or ERROR.
+        One of `LEVELS`.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level if level in _LEVELS else "INFO")
+    root.setLevel(level)
     for name, threshold in _THRESHOLDS.items():
         logging.getLogger(name).setLevel(threshold)

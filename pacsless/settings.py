@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Self
 
 from pacsless.errors import PacslessError
+from pacsless.log import LEVELS
 
 
 class InvalidSetting(PacslessError):
@@ -36,7 +37,7 @@ class FromEnviron:
         Raises
         ------
         InvalidSetting
-            If a number is not one, or neither true nor false.
+            If a value is not one of those there can be.
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
@@ -97,3 +98,7 @@ class Settings(FromEnviron):
     memory_limit_mb: int = 1024
     """Data memory of a function worker in MiB, so that a hostile file ends a batch and not the
     machine; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        if self.log_level not in LEVELS:
+            raise InvalidSetting("setting", f"PACSLESS_LOG_LEVEL is none of {', '.join(LEVELS)}")

@@ -59,9 +59,9 @@ class FileResult:
 
     file: DicomFile
     status: int | None
-    """DIMSE status; None if there was no answer."""
+    """DIMSE status; None if there is none: rejected, lost, not readable."""
     detail: str
-    """The receiver's Error Comment, or why there was no answer."""
+    """The receiver's Error Comment, or why there is no status."""
     acknowledged_at: str
     """When the answer came, ISO 8601, UTC; empty if none did."""
 
@@ -141,7 +141,7 @@ def code(status: int | None) -> str:
 def meaning(status: int | None) -> str:
     """Say what a status means."""
     if status is None:
-        return "no answer"
+        return "not acknowledged"
     for value, mask, text in _MEANINGS:
         if status & mask == value:
             return text

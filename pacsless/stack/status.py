@@ -44,6 +44,7 @@ def addresses(settings: StackSettings) -> dict[str, str]:
         "Viewer": f"{settings.url}/" if built else "not built (make setup)",
         "DICOMweb": f"{settings.url}/dicom-web",
         "DICOM": f"{LOOPBACK}:{ports.scp_gateway}, AE title PACSLESS",
+        "Gateway": f"http://{LOOPBACK}:{ports.scp_gateway_admin}/metrics",
         "SQL": f"mysql -h {LOOPBACK} -P {ports.warehouse_mysql} -u root pacsless",
         "Kafka": f"{LOOPBACK}:{ports.kafka}",
         "PostgreSQL": f"{LOOPBACK}:{ports.postgres}",

@@ -44,6 +44,8 @@ class Gateway:
         If another gateway has this spool.
     ArchiveUnavailable
         If promises of an earlier run cannot be looked after.
+    JournalUnavailable
+        If what became of them cannot be written down.
     InvalidSetting
         If a file that a setting names is not what it should be.
     OSError

@@ -128,7 +128,7 @@ def test_nobody_there(tmp_path: Path) -> None:
         send, ["--port", str(port), "--retries", "1", str(a_folder(tmp_path, 20))]
     )
     assert result.exit_code == 1
-    assert "none          20  no answer" in result.output
+    assert "none          20  not acknowledged" in result.output
     assert "Connection refused: nothing listens there" in result.output
 
 

@@ -28,6 +28,12 @@ def test_a_number_must_be_one() -> None:
         Settings.from_environ({"PACSLESS_MEMORY_LIMIT_MB": "plenty"})
 
 
+@pytest.mark.parametrize("level", ["TRACE", "debug", ""])
+def test_a_log_level_must_be_one(level: str) -> None:
+    with pytest.raises(InvalidSetting, match="PACSLESS_LOG_LEVEL is none of DEBUG, INFO"):
+        Settings.from_environ({"PACSLESS_LOG_LEVEL": level})
+
+
 def test_passwords_do_not_show() -> None:
     shown = repr(
         Settings(
