@@ -69,14 +69,26 @@ class EntryLine:
         return cls(int(number), segment, float(written_at), payload)
 
     def intent(self) -> Intent:
-        """Return the promise, of an intent's line."""
-        promise = self._payload.partition(_RECORD)[0].decode()
-        name, size, sha256, key = promise.split(_FIELD.decode())
+        """Return the promise, of an intent's line.
+
+        Raises
+        ------
+        ValueError
+            If it is none; so for `records`.
+        """
+        name, size, sha256, key = self._parts()[0].decode().split(_FIELD.decode())
         return Intent(self.id, Sealed(name, int(size), sha256), key)
 
     def records(self) -> tuple[Record, ...]:
         """Return what is to be published."""
-        return tuple(map(_record, self._payload.split(_RECORD)[1:]))
+        return tuple(map(_record, self._parts()[1:]))
+
+    def _parts(self) -> list[bytes]:
+        parts = self._payload.split(_RECORD)
+        if parts[0].startswith(b"{"):
+            # Better a relay that stands still than events that are lost.
+            raise ValueError("an entry of Pacsless before 0.1: let that version publish it first")
+        return parts
 
 
 class Fates:

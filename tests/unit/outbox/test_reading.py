@@ -16,6 +16,8 @@ from pacsless.outbox import (
     Outbox,
     outbox_depth,
 )
+from pacsless.outbox.journal import segment_path
+from pacsless.outbox.lines import framed
 from pacsless.outbox.reader import OutboxReader
 from tests.outboxes import folder_of, journal_files, keep, promise, publish, record
 
@@ -40,6 +42,18 @@ def test_segments_go_when_all_in_them_is_done(spool: Path) -> None:
     assert publish(again) == [] and again.depth.entries == 0
     assert len(journal_files(spool)) == 1, "the last one numbers the next"
     again.close()
+
+
+def test_entries_in_the_form_of_before_are_kept(spool: Path) -> None:
+    Outbox(folder_of(spool)).close()
+    old = framed(b'N 1 1700000000.000 {"records":[["log_queue","k","{}",[]]]}')
+    segment_path(folder_of(spool), 1).write_bytes(old)
+    backlog = Backlog([folder_of(spool)])
+    for _ in range(2):
+        assert backlog.take(10, 0) == []
+        assert backlog.depth.entries == 1
+    assert segment_path(folder_of(spool), 1).read_bytes() == old
+    backlog.close()
 
 
 def test_the_backlog_stays_on_the_disk(outbox: Outbox, backlog: Backlog, spool: Path) -> None:
