@@ -148,7 +148,8 @@ class GatewayProcess:
 
     def lines(self, message: str) -> list[dict[str, Any]]:
         """Log lines with a message."""
-        found = [json.loads(line) for line in self.log.read_text().splitlines()]
+        whole, _, _ = self.log.read_text().rpartition("\n")  # the rest is being written
+        found = [json.loads(line) for line in whole.splitlines()]
         return [line for line in found if line["message"] == message]
 
     def receivers(self) -> list[int]:
