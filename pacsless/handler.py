@@ -63,8 +63,9 @@ def handles(*kinds: type[Event]) -> Callable[[Handler], Callable[[flask.Request]
 
         @functools.wraps(handler)
         def function(request: flask.Request) -> Response:
-            worker.start(name, request.environ)
-            told = worker.operations(request.path, (*needs.values(), Producer))
+            told = worker.start(name, request.environ) or worker.operations(
+                request.path, (*needs.values(), Producer)
+            )
             if told is not None:
                 return told
             if request.method != "POST":

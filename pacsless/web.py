@@ -117,8 +117,7 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
     )
 
     def function(request: flask.Request) -> Response:
-        worker.start(name, request.environ)
-        told = worker.operations(request.path, kinds)
+        told = worker.start(name, request.environ) or worker.operations(request.path, kinds)
         if told is not None:
             return told
         began = time.perf_counter()

@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Final
 
 from werkzeug.wrappers import Response
 
 from pacsless import log, metrics, resources
 from pacsless.errors import PacslessError
-from pacsless.settings import Settings
+from pacsless.settings import InvalidSetting, Settings
 
 _logger: Final = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
@@ -41,7 +42,7 @@ class Running:
 _running: Final[set[Running]] = set()
 
 
-def start(function: str, environ: Mapping[str, Any]) -> None:
+def start(function: str, environ: Mapping[str, Any]) -> Response | None:
     """Set this process up, once, if gunicorn runs it.
 
     Parameters
@@ -50,18 +51,28 @@ def start(function: str, environ: Mapping[str, Any]) -> None:
         Name on every log line.
     environ
         The request's WSGI environment.
+
+    Returns
+    -------
+    Response or None
+        What to answer for as long as a setting is wrong: 503, since that is no
+        event's fault.
     """
     if function in _started:
-        return
+        return None
     with _lock:
         if function in _started:
-            return
+            return None
+        if str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
+            try:
+                settings: Settings = resources.get(Settings)
+            except InvalidSetting as error:
+                _logger.error("cannot start: %s", error)
+                return coded(HTTPStatus.SERVICE_UNAVAILABLE, error.code)
+            log.configure(function, settings.log_level)
+            limit_memory(settings.memory_limit_mb)
         _started.add(function)
-        if not str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
-            return
-        settings: Settings = resources.get(Settings)
-        log.configure(function, settings.log_level)
-        limit_memory(settings.memory_limit_mb)
+    return None
 
 
 def limit_memory(mebibytes: int) -> None:

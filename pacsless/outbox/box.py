@@ -89,7 +89,13 @@ class Outbox:
         self._next_attempt = 0.0
 
     def unfinished(self) -> list[Intent]:
-        """Intents an earlier process neither kept nor cancelled: say `decide` of all."""
+        """Intents an earlier process neither kept nor cancelled: say `decide` of all.
+
+        Raises
+        ------
+        OldJournal
+            If one is of an earlier version.
+        """
         fates = Fates()
         numbers = segments(self._folder)
         for number, body in entries.read_bodies(self._folder, numbers, is_growing=False):
@@ -120,6 +126,8 @@ class Outbox:
         ------
         JournalUnavailable
             If the promise is not durable. It is void then.
+        ValueError
+            If a record cannot be journalled. There is no promise then.
         """
         intent = Intent(next(self._ids), sealed, key)
         try:
@@ -145,6 +153,8 @@ class Outbox:
         ------
         JournalUnavailable
             If they could not be written.
+        ValueError
+            If one cannot be journalled.
         """
         if records:
             self._journal.append(entries.note_body(next(self._ids), records))
@@ -169,7 +179,11 @@ class Outbox:
     def _mark(self, kind: bytes, intent: Intent, note: Sequence[Record] = ()) -> None:
         marks = [entries.mark_body(kind, intent.id)]
         if note:
-            marks.append(entries.note_body(next(self._ids), note))
+            try:
+                marks.append(entries.note_body(next(self._ids), note))
+            except ValueError:
+                # The fate of what was promised is worth more than what is told beside it.
+                _log.exception("a note cannot be journalled")
         self._write_marks(*marks)
 
     def _write_marks(self, *marks: bytes) -> None:

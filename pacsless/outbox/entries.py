@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record
+from pacsless.errors import PacslessError
 from pacsless.outbox.journal import done_path, segment_path
 from pacsless.outbox.lines import read_lines
 
@@ -22,9 +23,15 @@ KEPT: Final = b"K"
 CANCELLED: Final = b"C"
 DONE: Final = b"D"
 ENTRIES: Final = (INTENT, NOTE)
-# ASCII's own separators: neither UIDs nor JSON have a control character in them.
+# ASCII's own separators. Identifiers and headers have no control characters, and
+# `pacsless.codec` writes compact JSON, which escapes them. Without LF and NUL a
+# body fits into a line.
 _FIELD: Final = b"\x1f"
 _RECORD: Final = b"\x1e"
+
+
+class OldJournal(PacslessError):
+    """An entry is not in the form that this version reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,8 @@ class EntryLine:
 
         Raises
         ------
-        ValueError
-            If it is none; so for `records`.
+        OldJournal
+            If the payload is not of today's form; likewise `records`.
         """
         name, size, sha256, key = self._parts()[0].decode().split(_FIELD.decode())
         return Intent(self.id, Sealed(name, int(size), sha256), key)
@@ -87,7 +94,11 @@ class EntryLine:
         parts = self._payload.split(_RECORD)
         if parts[0].startswith(b"{"):
             # Better a relay that stands still than events that are lost.
-            raise ValueError("an entry of Pacsless before 0.1: let that version publish it first")
+            raise OldJournal(
+                "old-journal",
+                "the outbox holds an entry in the form of an earlier version: start that one, let "
+                "Kafka take what waits, then update",
+            )
         return parts
 
 
@@ -117,7 +128,7 @@ def intent_body(number: int, sealed: Sealed, key: str, records: Sequence[Record]
     Raises
     ------
     ValueError
-        If a record has one of the few bytes that a line cannot take.
+        If a record has a byte that a line cannot take: LF, NUL, 0x1E or 0x1F.
     """
     promise = _joined(
         (sealed.name.encode(), b"%d" % sealed.size, sealed.sha256.encode(), key.encode())
@@ -131,7 +142,7 @@ def note_body(number: int, records: Sequence[Record]) -> bytes:
     Raises
     ------
     ValueError
-        If a record has one of the few bytes that a line cannot take.
+        If a record has a byte that a line cannot take: LF, NUL, 0x1E or 0x1F.
     """
     return _entry_body(NOTE, number, b"", records)
 

@@ -7,13 +7,12 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from pacsless.durable import sync_folder
 from pacsless.outbox import entries
-from pacsless.outbox.entries import Depth, Entry, EntryLine, Fates, done_ids
+from pacsless.outbox.entries import Depth, Entry, EntryLine, Fates, OldJournal, done_ids
 from pacsless.outbox.journal import (
     Position,
     done_path,
@@ -118,10 +117,12 @@ class OutboxReader:
                     self._ready += publishable
                     if len(self._ready) >= limit:
                         break
-        lines = list(islice(self._ready, limit))
-        found = [Entry((self._number, line.id), line.records()) for line in lines]
-        for line in lines:
-            self._taken[line.id] = self._ready.popleft()
+        found: list[Entry] = []
+        with self._logged("an entry cannot be read; it waits, and all after it"):
+            while self._ready and len(found) < limit:
+                line = self._ready[0]
+                found.append(Entry((self._number, line.id), line.records()))
+                self._taken[line.id] = self._ready.popleft()
         return found
 
     def done(self, ids: Iterable[int]) -> None:
@@ -190,13 +191,13 @@ class OutboxReader:
 
     @contextmanager
     def _logged(self, trouble: str) -> Iterator[None]:
-        """Catch what the disk refuses; say it when it begins."""
+        """Catch what the disk refuses, and what cannot be read; say it when it begins."""
         try:
             yield
-        except OSError as error:
+        except (OSError, OldJournal) as error:
             if trouble not in self._troubles:
-                fields = {"outbox": self.folder.name, "errno": error.errno}
-                _log.error(trouble, extra={"fields": fields})
+                fields = {"outbox": self.folder.name, "errno": getattr(error, "errno", None)}
+                _log.error(trouble, extra={"fields": fields}, exc_info=error)
             self._troubles.add(trouble)
         else:
             self._troubles.discard(trouble)

@@ -259,6 +259,6 @@ class Reception:
     def _note(self, records: list[Record]) -> None:
         try:
             self._service.outbox.note(records)
-        except JournalUnavailable:
+        except (JournalUnavailable, ValueError):
             # The answer stands: this event only reports it.
             _log.warning("an event was not noted")

@@ -46,6 +46,8 @@ class Gateway:
         If promises of an earlier run cannot be looked after.
     JournalUnavailable
         If what became of them cannot be written down.
+    OldJournal
+        If one is of an earlier version.
     InvalidSetting
         If a file that a setting names is not what it should be.
     OSError

@@ -19,7 +19,7 @@ _WINDOW: Final = 2000
 _BATCH: Final = 1000
 _WAIT_SECONDS: Final = 0.2
 _PACE_SECONDS: Final = 0.2
-"""Between two requests to the broker in a burst (DECISIONS.md, "five requests a second")."""
+"""Between what is sent in a burst (DECISIONS.md, "five times a second")."""
 _PATIENCE_SECONDS: Final = 45.0
 """Without a word on what is on its way; more than the producer's delivery timeout."""
 _BACK_OFF: Final = (0.2, 5.0)
@@ -65,6 +65,7 @@ class Relay(threading.Thread):
         """When something came back last, or was sent when nothing was on its way."""
         self._stop_at = float("inf")
         self._next_at = 0.0
+        """When entries may be sent next."""
         self.is_connected = False
         """Whether the broker acknowledged the last record that came back."""
 
@@ -79,6 +80,8 @@ class Relay(threading.Thread):
                 # Nothing is lost: what is not marked done is sent again.
                 _log.exception("the relay stumbled")
                 time.sleep(self._back_off)
+        # What the broker has by now need not be sent again by the next one.
+        self._settle()
 
     def stop(self, seconds: float) -> None:
         """Publish what is left, for at most `seconds` and while Kafka takes it, and end."""
@@ -90,24 +93,18 @@ class Relay(threading.Thread):
         self.join(1)
 
     def _round(self) -> None:
+        # Let a few entries gather: a request for each costs us and the broker most.
+        time.sleep(max(0.0, self._next_at - time.monotonic()))
         self._settle()
         if self._failed:
             self._wait_and_retry()
             return
         room = min(_BATCH, _WINDOW - len(self._sent))
         if room > 0:
-            self._pace()
             # With records on their way, look for their return soon.
             self._send(
                 self._backlog.take(room, _WAIT_SECONDS / 20 if self._sent else _WAIT_SECONDS)
             )
-
-    def _pace(self) -> None:
-        """Let a few entries gather: a request for each costs us and the broker most."""
-        clock = time.monotonic()
-        if clock < self._next_at:
-            time.sleep(self._next_at - clock)
-        self._next_at = time.monotonic() + _PACE_SECONDS
 
     def _settle(self) -> None:
         """Take in what came back; wait for something if nothing else can be done."""
@@ -148,8 +145,10 @@ class Relay(threading.Thread):
             # Nothing of these would ever come back.
             self._backlog.done(nothing)
             entries = [entry for entry in entries if entry.records]
-        if entries and not self._sent:
-            self._moved_at = time.monotonic()
+        if entries:
+            self._next_at = time.monotonic() + _PACE_SECONDS
+            if not self._sent:
+                self._moved_at = time.monotonic()
         for index, entry in enumerate(entries):
             self._attempts += 1
             self._sent[self._attempts] = entry

@@ -9,7 +9,7 @@ import functions_framework
 import pytest
 from werkzeug.test import Client
 
-from pacsless import resources
+from pacsless import resources, worker
 from pacsless.bus import Producer
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item, to_record
 from pacsless.errors import Busy, Unavailable, Unprocessable
@@ -192,3 +192,19 @@ def test_a_parameter_that_names_no_resource_fails_at_import() -> None:
 
     with pytest.raises(TypeError, match="archive names no resource"):
         handles(InstanceStored)(wrong)
+
+
+def test_a_wrong_setting_is_no_events_fault(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_started", set())
+    monkeypatch.setenv("PACSLESS_LOG_LEVEL", "loud")
+    for _ in range(2):
+        answer = client.post(
+            "/",
+            data=batch([item(stored())]),
+            content_type=BATCH_CONTENT_TYPE,
+            environ_base={"SERVER_SOFTWARE": "gunicorn/23.0.0"},
+        )
+        assert (answer.status_code, answer.json) == (503, {"code": "setting"})
+    assert ledger.noted == []

@@ -51,8 +51,8 @@ def test_a_record_that_a_line_cannot_hold_is_refused_and_harms_no_other(
         outbox.intend(SEALED, "default/1/2/3.dcm", [plain, broken])
     with pytest.raises(ValueError, match="control characters"):
         outbox.note([broken])
-    keep(outbox, 2)
-    assert publish(backlog) == [record(1), record(2)]
+    outbox.kept(promise(outbox, 2), [broken])
+    assert publish(backlog) == [record(1), record(2)], "a fate does not hang on its note"
 
 
 def test_an_intent_is_published_only_once_its_file_has_the_key(

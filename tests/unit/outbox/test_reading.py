@@ -16,6 +16,7 @@ from pacsless.outbox import (
     Outbox,
     outbox_depth,
 )
+from pacsless.outbox.entries import OldJournal
 from pacsless.outbox.journal import segment_path
 from pacsless.outbox.lines import framed
 from pacsless.outbox.reader import OutboxReader
@@ -44,16 +45,39 @@ def test_segments_go_when_all_in_them_is_done(spool: Path) -> None:
     again.close()
 
 
-def test_entries_in_the_form_of_before_are_kept(spool: Path) -> None:
-    Outbox(folder_of(spool)).close()
-    old = framed(b'N 1 1700000000.000 {"records":[["log_queue","k","{}",[]]]}')
-    segment_path(folder_of(spool), 1).write_bytes(old)
-    backlog = Backlog([folder_of(spool)])
-    for _ in range(2):
+def test_entries_in_the_form_of_before_are_kept(
+    spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_of(spool)
+    outbox = Outbox(folder)
+    keep(outbox, 1)
+    outbox.close()
+    with open(segment_path(folder, 1), "ab") as file:
+        file.write(framed(b'N 77 1700000000.000 {"records":[["log_queue","k","{}",[]]]}'))
+    before = segment_path(folder, 1).read_bytes()
+    backlog = Backlog([folder])
+    (entry,) = backlog.take(10, 0)
+    assert entry.records == (record(1),), "what comes before is published"
+    for _ in range(3):
         assert backlog.take(10, 0) == []
-        assert backlog.depth.entries == 1
-    assert segment_path(folder_of(spool), 1).read_bytes() == old
+    backlog.done([entry.id])
+    assert backlog.depth.entries == 1
+    assert segment_path(folder, 1).read_bytes() == before
+    (said,) = [one for one in caplog.records if "cannot be read" in one.message]
+    assert said.exc_info is not None
+    assert "old-journal" in str(said.exc_info[1]), "once, with what to do"
     backlog.close()
+
+
+def test_an_intent_in_the_form_of_before_is_not_decided(spool: Path) -> None:
+    folder = folder_of(spool)
+    Outbox(folder).close()
+    old = b'I 1 1700000000.000 {"sealed":["a",1,"b"],"key":"default/1/2/3.dcm","records":[]}'
+    segment_path(folder, 1).write_bytes(framed(old))
+    outbox = Outbox(folder)
+    with pytest.raises(OldJournal, match="start that one"):
+        outbox.unfinished()
+    outbox.close()
 
 
 def test_the_backlog_stays_on_the_disk(outbox: Outbox, backlog: Backlog, spool: Path) -> None:
