@@ -67,6 +67,8 @@ class Event(ABC):
     IDENTITY: ClassVar[tuple[str, ...]]
 
     tenant_id: str
+    study_instance_uid: str
+    """As the fact has it; empty where it is about no study."""
 
     @property
     def id(self) -> str:
@@ -80,9 +82,9 @@ class Event(ABC):
         """CloudEvents ``subject``: the DICOMweb path the fact is about."""
 
     @property
-    @abstractmethod
     def partition_key(self) -> str:
-        """CloudEvents ``partitionkey`` and Kafka key."""
+        """CloudEvents ``partitionkey`` and Kafka key: one consumer at a time has a study."""
+        return f"{self.tenant_id}/{self.study_instance_uid}"
 
     def data(self) -> Json:
         """Return the event's JSON data."""
@@ -131,7 +133,6 @@ def _accepted(annotation: str) -> tuple[type, ...]:
 class InstanceEvent(Event):
     """A fact about one instance."""
 
-    study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
 
@@ -148,10 +149,6 @@ class InstanceEvent(Event):
     @property
     def subject(self) -> str:
         return self.identity.subject
-
-    @property
-    def partition_key(self) -> str:
-        return f"{self.tenant_id}/{self.study_instance_uid}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +194,6 @@ class InstanceReceived(Event):
 
     attempt_id: str
     """UUID of this attempt."""
-    study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
     sop_class_uid: str
@@ -220,10 +216,6 @@ class InstanceReceived(Event):
     def subject(self) -> str:
         return f"attempts/{self.attempt_id}"
 
-    @property
-    def partition_key(self) -> str:
-        return f"{self.tenant_id}/{self.study_instance_uid}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRevised(Event):
@@ -233,7 +225,6 @@ class SeriesRevised(Event):
     TOPIC = "dicom_state_queue"
     IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "revision")
 
-    study_instance_uid: str
     series_instance_uid: str
     revision: int
     """Grows with every change of the series; the warehouse's sequence column."""
@@ -260,10 +251,6 @@ class SeriesRevised(Event):
     @property
     def subject(self) -> str:
         return self.identity.subject
-
-    @property
-    def partition_key(self) -> str:
-        return self.identity.partition_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,7 +341,6 @@ class AccessLogged(Event):
     """The transaction and its resource: ``retrieve_instance``, ``search_studies``."""
     path: str
     """Without the query, which may name a patient."""
-    study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
     status: int
@@ -366,10 +352,6 @@ class AccessLogged(Event):
     @property
     def subject(self) -> str:
         return f"requests/{self.request_id}"
-
-    @property
-    def partition_key(self) -> str:
-        return f"{self.tenant_id}/{self.study_instance_uid}"
 
 
 EVENTS: Final[dict[str, type[Event]]] = {

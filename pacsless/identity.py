@@ -94,11 +94,6 @@ class SeriesIdentity:
             f"metadata/{self.tenant_id}/{self.study_instance_uid}/{self.series_instance_uid}.json"
         )
 
-    @property
-    def partition_key(self) -> str:
-        """Kafka key: one study is in one consumer's hands at a time."""
-        return f"{self.tenant_id}/{self.study_instance_uid}"
-
 
 def study_metadata_key(tenant_id: str, study_instance_uid: str) -> str:
     """Archive key of a study's prebuilt DICOM JSON."""
