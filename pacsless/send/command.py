@@ -76,12 +76,12 @@ def _print(summary: Summary) -> None:
         click.echo("Nothing was sent: there is no DICOM file that holds an instance.")
         return
     click.echo(f"{'status':<8}{'files':>8}  meaning")
-    for status, count in summary.statuses.most_common():
-        click.echo(f"{code(status):<8}{count:>8}  {meaning(status)}")
+    for status, times in summary.statuses.most_common():
+        click.echo(f"{code(status):<8}{times:>8}  {meaning(status)}")
     if summary.skipped:
         click.echo(f"{'skipped':<8}{len(summary.skipped):>8}  not DICOM, or no instance")
-    seconds = max(summary.seconds, 1e-9)
+    seconds, count = max(summary.seconds, 1e-9), len(summary.files)
     click.echo(
-        f"{len(summary.files)} files, {summary.bytes / 1e6:.1f} MB in {summary.seconds:.1f} s: "
-        f"{len(summary.files) / seconds:.0f} files/s, {summary.bytes / 1e6 / seconds:.1f} MB/s"
+        f"{count} file{'' if count == 1 else 's'}, {summary.bytes / 1e6:.1f} MB in {summary.seconds:.1f} s: "
+        f"{count / seconds:.0f} files/s, {summary.bytes / 1e6 / seconds:.1f} MB/s"
     )
