@@ -80,8 +80,8 @@ def _print(summary: Summary) -> None:
         click.echo(f"{code(status):<8}{times:>8}  {meaning(status)}")
     if summary.skipped:
         click.echo(f"{'skipped':<8}{len(summary.skipped):>8}  not DICOM, or no instance")
-    seconds, count = max(summary.seconds, 1e-9), len(summary.files)
+    seconds, count, sent = max(summary.seconds, 1e-9), len(summary.files), summary.bytes / 1e6
     click.echo(
-        f"{count} file{'' if count == 1 else 's'}, {summary.bytes / 1e6:.1f} MB in {summary.seconds:.1f} s: "
-        f"{count / seconds:.0f} files/s, {summary.bytes / 1e6 / seconds:.1f} MB/s"
+        f"{count} file{'' if count == 1 else 's'}, {sent:.1f} MB in {summary.seconds:.1f} s: "
+        f"{count / seconds:.0f} files/s, {sent / seconds:.1f} MB/s"
     )
