@@ -86,6 +86,7 @@ class Consumer:
                 session_timeout_ms=15_000,
                 max_poll_interval_ms=120_000,
             )
+        _keep_unheard_joins(self._client._coordinator)
 
     def subscribe(
         self,
@@ -228,6 +229,31 @@ class Consumer:
         """Leave the group without committing anything more."""
         with broker_errors("cannot close"):
             self._client.close(autocommit=False, timeout_ms=5_000)
+
+
+def _keep_unheard_joins(coordinator: Any) -> None:
+    """Let a join that ends between two polls count.
+
+    kafka-python 3.0.12 joins in its own thread but takes the answer only inside a
+    poll; an answer that came before is dropped and the group asked again. If that
+    member is the group's leader, all have to join again, and members that are
+    polled at the same pace may go on so for minutes.
+    """
+    from kafka.structs import MemberState
+
+    ask = coordinator._do_join_and_sync_async
+    ended: tuple[Any, bytes] | None = None
+
+    async def join() -> bytes:
+        nonlocal ended
+        # Taken answers leave it stable, lost memberships unjoined.
+        unheard = coordinator.state is MemberState.REBALANCING
+        if not (unheard and ended is not None and ended[0] is coordinator._generation):
+            assignment = await ask()
+            ended = coordinator._generation, assignment
+        return ended[1]
+
+    coordinator._do_join_and_sync_async = join
 
 
 def _their(partition: Partition) -> Any:

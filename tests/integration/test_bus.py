@@ -167,6 +167,29 @@ def test_a_partition_that_goes_is_committed_before_its_next_owner_reads_it(
     first.consumer.close()
 
 
+def test_a_join_that_ends_between_two_polls_is_not_asked_again(
+    empty_kafka: KafkaBroker, producer: Producer
+) -> None:
+    # The leader: its asking again would make everybody join again.
+    first = Member(empty_kafka, "pacsless-unheard", "storage_queue")
+    eventually(lambda: first.poll() or len(first.held) == 4)
+    second = Member(empty_kafka, "pacsless-unheard", "storage_queue")
+    coordinator = first.consumer._client._coordinator
+
+    def joins() -> bool:
+        second.poll()
+        first.consumer.poll(0.01)
+        return coordinator._join_task is not None
+
+    eventually(joins)
+    eventually(lambda: second.poll() or coordinator._join_task.is_done)
+    generation = first.consumer._client.group_metadata().generation_id
+    eventually(lambda: first.poll() or len(first.held) == 2)
+    assert first.consumer._client.group_metadata().generation_id == generation
+    second.consumer.close()
+    first.consumer.close()
+
+
 def test_what_is_paused_is_not_read_and_nothing_of_it_is_lost(
     empty_kafka: KafkaBroker, producer: Producer
 ) -> None:
