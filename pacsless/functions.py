@@ -60,10 +60,14 @@ class TriggerPolicy:
     """Pause after the first failure; doubles with each."""
     backoff_max_s: float = 15.0
     """Longest pause."""
+    rest: float = 0.0
+    """How many times as long as a batch took a lane waits for more before the next: for a
+    function whose work is saved by being done less often. 15 s at most."""
 
     def __post_init__(self) -> None:
         positive = (self.max_events, self.max_bytes, self.concurrency, self.attempts)
-        if min(positive) < 1 or self.linger_ms < 0 or self.gather not in get_args(Gather):
+        waits = (self.linger_ms, self.rest)
+        if min(positive) < 1 or min(waits) < 0 or self.gather not in get_args(Gather):
             raise InvalidDeclaration(
                 "trigger", "numbers are positive, gather is partition or topic"
             )

@@ -26,6 +26,7 @@ from pacsless.functions import TriggerPolicy
 EXHAUSTED: Final = "attempts-exhausted"
 """Code of a dead letter whose attempts left no other: the trigger died with it."""
 
+_LONGEST_REST: Final = 15.0
 _METADATA: Final = re.compile(r"attempts=(\d{1,6});upto=(\d{1,18})")
 
 
@@ -123,6 +124,7 @@ class Lane:
         self._bytes = 0
         self._groups: deque[_Group] = deque()
         self._busy = False
+        self._began = 0.0
         self._not_before = 0.0
         self._downs = 0
         self._next: dict[Partition, int] = {}
@@ -195,7 +197,7 @@ class Lane:
         while not self._groups[0].condemned:
             group = self._groups[0]
             if group.attempts < self._policy.attempts:
-                self._busy = True
+                self._busy, self._began = True, now
                 self._groups[0] = replace(group, attempts=group.attempts + 1)
                 return Dispatch(group.items)
             # A half of a batch that used up its attempts gets one, a single
@@ -228,6 +230,9 @@ class Lane:
                     if item.partition in self._next:
                         at = max(self._next[item.partition], item.offset + 1)
                         self._next[item.partition] = at
+                if not group.condemned and not self._groups:
+                    took = now - self._began
+                    self._not_before = now + min(self._policy.rest * took, _LONGEST_REST)
             case Fate.REFUSED:
                 self._isolate(code, 0)
             case Fate.FAILED:

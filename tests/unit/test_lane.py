@@ -57,6 +57,26 @@ def test_lingers_for_a_batch_that_is_not_full() -> None:
     assert offsets(lane_of(1, linger_ms=500).next(0.5)) == [0]
 
 
+def test_rests_in_proportion_to_what_a_batch_took() -> None:
+    lane = lane_of(2, max_events=1, rest=4.0)
+    assert offsets(lane.next(0)) == [0]
+    lane.settle(Fate.DONE, "", 2.0)
+    assert lane.next(2.0) == Wait(10.0)
+    assert offsets(lane.next(10.0)) == [1]
+    lane.settle(Fate.DONE, "", 30.0)
+    lane.add(item(2), 30.0)
+    assert lane.next(30.0) == Wait(45.0)
+
+
+def test_does_not_rest_between_the_halves_of_a_batch() -> None:
+    lane = lane_of(2, rest=4.0)
+    assert offsets(lane.next(0)) == [0, 1]
+    lane.settle(Fate.REFUSED, "truncated", 1.0)
+    assert offsets(lane.next(1.0)) == [0]
+    lane.settle(Fate.DONE, "", 2.0)
+    assert offsets(lane.next(2.0)) == [1]
+
+
 def test_a_refused_batch_is_halved_until_the_poison_is_alone() -> None:
     lane = lane_of(4)
     sent, buried = [], []
