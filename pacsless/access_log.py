@@ -42,7 +42,10 @@ _RESOURCE: Final = re.compile(
     r"(?:/instances(?:/(?P<instance>[^/]+))?)?"
     r"(?P<rest>(?:/(?:metadata|rendered|thumbnail|frames|bulkdata)(?:/.*)?)?)"
 )
-_LEVELS: Final = ("study", "series", "instance")
+_FIXED: Final = {
+    "/series": "search_series", "/instances": "search_instances",
+    "/changefeed": "read_change_feed", "/changefeed/latest": "read_latest_change",
+}  # fmt: skip
 _PLURAL: Final = {"study": "studies", "series": "series", "instance": "instances"}
 
 
@@ -71,16 +74,13 @@ def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
     """
     root = _ROOT.match(path)
     resource = path[root.end() :].rstrip("/") if root else ""
-    if resource in ("/series", "/instances"):  # QIDO-RS over all studies
-        return f"search_{resource[1:]}", ("", "", "")
     found = _RESOURCE.fullmatch(resource)
-    if not found:
-        return "other", ("", "", "")
-    uids = tuple(_uid(found[level]) for level in _LEVELS)
-    about = (uids[0], uids[1], uids[2])
+    if resource in _FIXED or not found:
+        return _FIXED.get(resource, "other"), ("", "", "")
+    about = (_uid(found["study"]), _uid(found["series"]), _uid(found["instance"]))
     if method == "POST":
         return "store_instances", about
-    named = [level for level in _LEVELS if found[level]]
+    named = [level for level in _PLURAL if found[level]]
     last = resource.rpartition("/")[2]
     if not found["rest"] and last in _PLURAL.values():
         return f"search_{last}", about

@@ -100,21 +100,30 @@ WITH new AS (
     ORDER BY {_INSTANCE}
     ON CONFLICT DO NOTHING
     RETURNING {_INSTANCE}, revision, sha256, created_date, received_at
+), recorded AS (
+    INSERT INTO change ({_INSTANCE}, revision, action)
+    SELECT {_INSTANCE}, revision, 'create' FROM inserted
 )
 SELECT * FROM inserted
 UNION ALL
 SELECT {_INSTANCE}, old.revision, old.sha256, old.created_date, old.received_at
 FROM instance AS old JOIN new USING ({_INSTANCE})
 """
-"""The second half sees the table as it was before the first: together they are every row."""
+"""The second half sees the table as it was before the first: together they are every row.
+Only what the first half adds is a change for the feed, so a replay adds none."""
 
 UPDATE_INSTANCES: Final = f"""
-UPDATE instance SET ({_LEDGER}, revision) = ({_new(_LEDGER)}, new.revision)
-FROM {_rows("instance")} AS new
-WHERE instance.tenant_id = new.tenant_id
-  AND instance.study_instance_uid = new.study_instance_uid
-  AND instance.series_instance_uid = new.series_instance_uid
-  AND instance.sop_instance_uid = new.sop_instance_uid
+WITH updated AS (
+    UPDATE instance SET ({_LEDGER}, revision) = ({_new(_LEDGER)}, new.revision)
+    FROM {_rows("instance")} AS new
+    WHERE instance.tenant_id = new.tenant_id
+      AND instance.study_instance_uid = new.study_instance_uid
+      AND instance.series_instance_uid = new.series_instance_uid
+      AND instance.sop_instance_uid = new.sop_instance_uid
+    RETURNING new.*
+)
+INSERT INTO change ({_INSTANCE}, revision, action)
+SELECT {_INSTANCE}, revision, 'update' FROM updated
 """
 
 TOUCH_SERIES: Final = f"""

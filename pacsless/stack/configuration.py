@@ -63,6 +63,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "DEFAULT_TENANT": settings.client().tenant,
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
         "QIDO_RS": f"{LOOPBACK}:{functions['qido_rs']}",
+        "CHANGE_FEED": f"{LOOPBACK}:{functions['change_feed']}",
     }
 
 

@@ -50,6 +50,7 @@ EFFECTS = {
     "functions/extract_tags/index.py",
     "functions/qido_rs/search.py",
     "functions/build_metadata/build.py",
+    "functions/change_feed/changes.py",
     "functions/transcode/rendition.py",
     "functions/wado_rs/bulk_data.py",
     "functions/wado_rs/frames.py",

@@ -154,6 +154,29 @@ def test_a_reader_never_waits_for_the_index(stack: Any) -> None:
     assert [one["00080018"]["Value"][0] for one in metadata.json()] == [ds.SOPInstanceUID]
 
 
+def test_the_change_feed_tells_what_was_sent(stack: Any, sent: dict[str, pydicom.Dataset]) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def everything() -> bool:
+        asked = {"offset": len(seen), "limit": 5}
+        seen.extend(HTTP.request("GET", f"{stack.url}/dicom-web/changefeed", fields=asked).json())
+        assert {one.SOPInstanceUID for one in sent.values()} <= set(_created(seen))
+        return True
+
+    eventually(everything)
+    assert [one["sequence"] for one in seen] == list(range(1, len(seen) + 1))
+    assert len(set(_created(seen))) == len(seen)
+    ct = sent["CT_small.dcm"]
+    (entry,) = [one for one in seen if one["sopInstanceUid"] == ct.SOPInstanceUID]
+    assert HTTP.request("GET", f"{instance_url(stack, ct)}/metadata").json() == [entry["metadata"]]
+    elsewhere = HTTP.request("GET", f"{stack.url}/tenants/elsewhere/dicom-web/changefeed")
+    assert elsewhere.json() == []
+
+
+def _created(entries: list[dict[str, Any]]) -> list[str]:
+    return [one["sopInstanceUid"] for one in entries if one["action"] == "create"]
+
+
 @pytest.mark.parametrize(
     ("path", "accept", "status"),
     [

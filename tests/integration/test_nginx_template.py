@@ -28,6 +28,7 @@ TEMPLATE = ROOT / "charts/pacsless/files/nginx.conf.template"
 PLACEHOLDER = re.compile(r"\$\{([A-Z_]+)\}")
 HTTP = urllib3.PoolManager(retries=Retry(0, redirect=0), timeout=20)
 
+FUNCTIONS = ("wado_rs", "qido_rs", "change_feed")
 FILE = bytes(range(256)) * 20
 METADATA = json.dumps([{"00080018": {"vr": "UI", "Value": ["1.2.3"]}}] * 100).encode()
 ACCEL = {
@@ -60,7 +61,7 @@ class StandIn(BaseHTTPRequestHandler):
                 200,
                 json.dumps(seen).encode(),
                 "application/json",
-                extra if self.name == "qido_rs" else {},
+                extra if self.name in FUNCTIONS[1:] else {},
             )
 
     do_HEAD = do_GET
@@ -118,15 +119,15 @@ def substitute(values: dict[str, str]) -> str:
 @pytest.fixture(scope="module")
 def functions() -> Iterator[dict[str, str]]:
     servers = []
-    for name in ("wado_rs", "qido_rs"):
+    for name in FUNCTIONS:
         handler = type(name, (StandIn,), {"name": name})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
     yield {
-        name: f"127.0.0.1:{server.server_address[1]}"
-        for name, server in zip(("WADO_RS", "QIDO_RS"), servers, strict=True)
+        name.upper(): f"127.0.0.1:{server.server_address[1]}"
+        for name, server in zip(FUNCTIONS, servers, strict=True)
     }
     for server in servers:
         server.shutdown()
@@ -229,6 +230,8 @@ def test_every_variable_is_documented_at_the_top() -> None:
         ("/studies/1.2/series", "qido_rs"),
         ("/studies/1.2/instances", "qido_rs"),
         ("/studies/1.2/series/1.3/instances", "qido_rs"),
+        ("/changefeed", "change_feed"),
+        ("/changefeed/latest", "change_feed"),
         ("/studies/1.2", "wado_rs"),
         ("/studies/1.2/metadata", "wado_rs"),
         ("/studies/1.2/series/1.3", "wado_rs"),
@@ -333,8 +336,9 @@ def test_a_function_speaks_for_itself(front: Front) -> None:
     assert (answer.status, answer.data) == (404, b"no such study\n")
 
 
-def test_only_wado_rs_may_point_at_files(front: Front) -> None:
-    answer = front.get("/dicom-web/studies")
+@pytest.mark.parametrize("path", ["/dicom-web/studies", "/dicom-web/changefeed"])
+def test_only_wado_rs_may_point_at_files(front: Front, path: str) -> None:
+    answer = front.get(path)
     assert answer.status == 200
     assert not {name.lower() for name in answer.headers} & {"x-accel-redirect", "x-pacsless-route"}
 
@@ -473,7 +477,7 @@ def test_access_log(front: Front) -> None:
 
 def test_a_function_that_is_down(start: Callable[[dict[str, str]], Front]) -> None:
     port = free_ports(1)[0]
-    front = start({"WADO_RS": f"127.0.0.1:{port}", "QIDO_RS": f"127.0.0.1:{port}"})
+    front = start({name.upper(): f"127.0.0.1:{port}" for name in FUNCTIONS})
     for path in ("/dicom-web/studies?PatientName=Doe", "/dicom-web/studies/1.2"):
         answer = front.get(path)
         assert answer.status == 503

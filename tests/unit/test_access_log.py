@@ -33,6 +33,8 @@ def entry(number: int, **changes: Any) -> bytes:
         ("/dicom-web/studies", "search_studies", ("", "", "")),
         ("/dicom-web/series", "search_series", ("", "", "")),
         ("/dicom-web/instances", "search_instances", ("", "", "")),
+        ("/dicom-web/changefeed", "read_change_feed", ("", "", "")),
+        ("/tenants/a/dicom-web/changefeed/latest", "read_latest_change", ("", "", "")),
         ("/dicom-web/studies/1.2/series", "search_series", ("1.2", "", "")),
         ("/dicom-web/studies/1.2/instances", "search_instances", ("1.2", "", "")),
         ("/dicom-web/studies/1.2/series/1.3/instances", "search_instances", ("1.2", "1.3", "")),

@@ -1,0 +1,148 @@
+"""The effects: number what waits, read a page, and what each instance is like.
+
+A number is given under the lock on the tenant's row of ``change_feed``, to rows
+that are committed. Whoever gets the lock looks again (READ COMMITTED takes a
+snapshot per statement), so the next number is always given in sight of all
+before it. A reader needs no lock: numbers become visible a whole run at a time,
+in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from functions.change_feed.feed import Change
+from pacsless.errors import NotFound, Unprocessable
+from pacsless.identity import InstanceIdentity, SeriesIdentity
+from pacsless.metadata import EntryMemory, describe_instance, read_document
+
+if TYPE_CHECKING:
+    from pacsless.archive import Archive
+    from pacsless.dicom.document import Entry
+    from pacsless.postgres import Database, Transaction
+    from pacsless.settings import Settings
+
+_AT_ONCE: Final = 10_000
+"""Numbers given in one transaction."""
+
+_WAITING: Final = """
+SELECT EXISTS (SELECT FROM change WHERE tenant_id = :tenant AND sequence IS NULL)
+"""
+
+_LOCK: Final = """
+INSERT INTO change_feed (tenant_id, last_sequence) VALUES (:tenant, 0)
+ON CONFLICT (tenant_id) DO UPDATE SET last_sequence = change_feed.last_sequence
+RETURNING last_sequence
+"""
+
+# The revision is drawn under the lock on the study, so of one instance's changes
+# the earlier is committed first and has the smaller one.
+_NUMBER: Final = """
+WITH waiting AS (
+    SELECT revision, study_instance_uid, series_instance_uid, sop_instance_uid
+    FROM change WHERE tenant_id = :tenant AND sequence IS NULL
+    ORDER BY revision, study_instance_uid, series_instance_uid, sop_instance_uid
+    LIMIT :most
+), placed AS (
+    SELECT *, CAST(:last AS bigint) + row_number() OVER (
+        ORDER BY revision, study_instance_uid, series_instance_uid, sop_instance_uid) AS place
+    FROM waiting
+), numbered AS (
+    UPDATE change SET sequence = placed.place FROM placed
+    WHERE change.tenant_id = :tenant AND change.revision = placed.revision
+      AND change.study_instance_uid = placed.study_instance_uid
+      AND change.series_instance_uid = placed.series_instance_uid
+      AND change.sop_instance_uid = placed.sop_instance_uid
+    RETURNING change.sequence
+)
+UPDATE change_feed SET last_sequence = last_sequence + (SELECT count(*) FROM numbered)
+WHERE tenant_id = :tenant
+"""
+
+_CHANGES: Final = """
+SELECT change.sequence, study_instance_uid, series_instance_uid, sop_instance_uid,
+    change.action, change.changed_at, CASE
+        WHEN instance.revision IS NULL THEN 'deleted'
+        WHEN instance.revision = change.revision THEN 'current'
+        ELSE 'replaced' END
+FROM change LEFT JOIN instance
+    USING (tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid)
+WHERE tenant_id = :tenant
+"""
+
+_PAGE: Final = f"{_CHANGES} AND sequence > :offset ORDER BY sequence LIMIT :limit"
+_LATEST: Final = f"{_CHANGES} AND sequence IS NOT NULL ORDER BY sequence DESC LIMIT 1"
+
+
+def read(database: Database, tenant_id: str, offset: int, limit: int) -> list[Change]:
+    """Return the changes after a number; fewer than `limit` only if there are no more."""
+    while True:
+        rows = database.run(lambda t: t.run(_PAGE, tenant=tenant_id, offset=offset, limit=limit))
+        if len(rows) == limit or not number(database, tenant_id):
+            return [Change(*row) for row in rows]
+
+
+def latest(database: Database, tenant_id: str) -> Change | None:
+    """Return the newest change, None if nothing ever happened."""
+    while number(database, tenant_id):
+        pass
+    rows = database.run(lambda t: t.run(_LATEST, tenant=tenant_id))
+    return Change(*rows[0]) if rows else None
+
+
+def number(database: Database, tenant_id: str) -> bool:
+    """Number changes that wait.
+
+    Returns
+    -------
+    bool
+        Whether any waited: then there may be more by now.
+    """
+
+    def work(transaction: Transaction) -> bool:
+        if not transaction.run(_WAITING, tenant=tenant_id)[0][0]:
+            return False
+        last = transaction.run(_LOCK, tenant=tenant_id)[0][0]
+        transaction.run(_NUMBER, tenant=tenant_id, last=last, most=_AT_ONCE)
+        return True
+
+    return database.run(work)
+
+
+def described(
+    tenant_id: str,
+    changes: Sequence[Change],
+    archive: Archive,
+    settings: Settings,
+    memory: EntryMemory,
+) -> list[bytes]:
+    """Return the DICOM JSON of each change's instance, as wado_rs answers it.
+
+    Empty if the instance is gone or cannot be read as DICOM.
+    """
+    known: dict[SeriesIdentity, dict[str, Entry]] = {}
+    found = []
+    for one in changes:
+        identity = InstanceIdentity(
+            tenant_id, one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid
+        )
+        series, key = identity.series, identity.series.metadata_key
+        if series not in known:
+            known[series] = memory.entries(key, read_document(archive, key) or b"[]")
+        stored = known[series].get(one.sop_instance_uid)
+        if one.state == "deleted":
+            found.append(b"")
+        elif stored is not None:
+            found.append(stored.line)
+        else:
+            # The documents follow the index by a moment.
+            found.append(_from_object(archive, identity, settings))
+    return found
+
+
+def _from_object(archive: Archive, identity: InstanceIdentity, settings: Settings) -> bytes:
+    try:
+        return describe_instance(archive, identity, settings).line
+    except (NotFound, Unprocessable):
+        return b""
