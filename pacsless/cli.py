@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from pacsless.stack.settings import StackSettings
     from pacsless.stack.status import Status
 
-_ELSEWHERE: Final = {"send": "pacsless.send.command:send"}
+_ELSEWHERE: Final = {
+    "conflicts": "pacsless.conflicts:conflicts",
+    "send": "pacsless.send.command:send",
+}
 _PORT: Final = click.IntRange(1, 65535)
 _FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)

@@ -45,8 +45,19 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Address for ``PACSLESS_POSTGRES``, with the password `prepare` made."""
-        password = quote(self._password.read_text().strip(), safe="")
+        """Address for ``PACSLESS_POSTGRES``, with the password `prepare` made.
+
+        Raises
+        ------
+        StackError
+            If it was not made yet.
+        """
+        try:
+            password = quote(self._password.read_text().strip(), safe="")
+        except FileNotFoundError:
+            raise StackError(
+                "postgres", f"there is no PostgreSQL in {self.folder}: make up makes one"
+            ) from None
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def prepare(self) -> list[str]:

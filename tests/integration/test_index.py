@@ -9,18 +9,16 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+from click.testing import CliRunner
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from functions.extract_tags.index import index
 from pacsless.archive.files import FileArchive
-from pacsless.codec import to_record
+from pacsless.cli import main
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.errors import PacslessError, Unavailable, Unprocessable
@@ -33,60 +31,12 @@ from pacsless.events import (
 )
 from pacsless.identity import InstanceIdentity
 from pacsless.postgres import Database, DatabaseFailed, Transaction, migrate
-from pacsless.settings import Settings
+from tests.eventually import eventually
+from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store, store_bytes
 from tests.services import REPOSITORY, PostgresServer
 
 SAMPLES = REPOSITORY.parent / "shared" / "dicom-samples"
-
-
-@cache
-def validator(kind: str) -> Draft202012Validator:
-    name = f"{kind.removeprefix('org.pacsless.')}.json"
-    return Draft202012Validator(
-        json.loads((REPOSITORY / "schemas" / "events" / name).read_text()),
-        format_checker=FormatChecker(),
-    )
-
-
-class Index:
-    """extract_tags' core with its resources."""
-
-    def __init__(self, archive: FileArchive, settings: Settings) -> None:
-        self.archive, self.settings = archive, settings
-        self.database = Database.from_settings(settings)
-
-    def __call__(self, *events: InstanceStored) -> list[Event]:
-        """Index a batch; whatever is announced obeys its schema, as it goes to Kafka."""
-        found = index(events, self.archive, self.database, self.settings)
-        for one in found:
-            validator(one.TYPE).validate(json.loads(to_record(one, "/tests").value))
-        return found
-
-    def rows(self, sql: str, **parameters: object) -> list[Any]:
-        return self.database.run(lambda t: t.run(sql, **parameters))
-
-    def state(self, tenant: str) -> dict[str, list[Any]]:
-        """Everything the index holds of a tenant, but revisions and times of writing."""
-        return {
-            table: self.rows(
-                f"SELECT to_jsonb(x) - ARRAY['revision', 'updated_at'] FROM {table} AS x"
-                ' WHERE tenant_id = :tenant ORDER BY to_jsonb(x)::text COLLATE "C"',
-                tenant=tenant,
-            )
-            for table in ("patient", "study", "series", "instance")
-        }
-
-    def revisions(self, tenant: str) -> list[Any]:
-        return self.rows(
-            "SELECT series_instance_uid, revision, updated_at FROM series"
-            " WHERE tenant_id = :tenant ORDER BY 1",
-            tenant=tenant,
-        ) + self.rows(
-            "SELECT sop_instance_uid, revision, received_at FROM instance"
-            " WHERE tenant_id = :tenant ORDER BY 1",
-            tenant=tenant,
-        )
 
 
 @pytest.fixture
@@ -246,6 +196,37 @@ def test_the_same_uids_in_two_tenants_are_two_studies(indexer: Index) -> None:
     assert (state.tenant_id, state.number_of_study_related_instances) == (other, 1)
 
 
+def test_patient_conflicts_are_kept_and_listed_without_the_ids(indexer: Index) -> None:
+    """One study with two Patient IDs, and the same Patient ID in two tenants: two people."""
+    one, other = new_tenant(), new_tenant()
+    conflicting = [
+        make_dataset(StudyInstanceUID="1.2.1", PatientID=patient, PatientName=name)
+        for patient, name in [("CANARY-1", "Canary^One"), ("CANARY-2", "Canary^Two")]
+    ]
+    indexer(*(store(indexer.archive, one, dataset) for dataset in conflicting))
+    indexer(store(indexer.archive, other, conflicting[0]))
+    names = "SELECT patient_id, attributes #>> '{00100010,Value,0,Alphabetic}' FROM patient"
+    of_tenant = f"{names} WHERE tenant_id = :t ORDER BY patient_id"
+    assert indexer.rows(of_tenant, t=one) == [
+        ["CANARY-1", "Canary^One"],
+        ["CANARY-2", "Canary^Two"],
+    ]
+    assert indexer.rows(of_tenant, t=other) == [["CANARY-1", "Canary^One"]]
+
+    def told(*arguments: str) -> str:
+        environ = {"PACSLESS_POSTGRES": indexer.settings.postgres}
+        answer = CliRunner().invoke(main, ["conflicts", *arguments], env=environ)
+        assert answer.exit_code == 0, answer.output
+        assert "anary" not in answer.output.lower()
+        return answer.output
+
+    found = {"tenant_id": one, "study_instance_uid": "1.2.1", "patient_ids": 2}
+    assert json.loads(told("--json", "--tenant", one)) == [found]
+    assert found in json.loads(told("--json"))
+    assert f"{one:<16}   2  1.2.1" in told("--tenant", one)
+    assert told("--tenant", other) == "No study states several Patient IDs.\n"
+
+
 def test_an_empty_patient_id_describes_nobody(indexer: Index, tenant: str) -> None:
     indexer(store(indexer.archive, tenant, make_dataset(PatientID="", PatientName="A")))
     (state,) = revised(
@@ -386,6 +367,32 @@ def test_concurrent_writers_of_one_study_lose_nothing(indexer: Index, tenant: st
     # The newest state that was sent of each series is the true one.
     assert {one.number_of_series_related_instances for one in newest.values()} == {10}
     assert len(newest) == 6
+
+
+def test_a_batch_that_loses_a_deadlock_is_indexed_all_the_same(indexer: Index, tenant: str) -> None:
+    """Batches lock in one order and never meet like this, but others may meet them so."""
+    events = [
+        store(indexer.archive, tenant, make_dataset(StudyInstanceUID=study))
+        for study in ("1.2.1", "1.2.2") * 2
+    ]
+    indexer(*events[:2])
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    ((before,),) = indexer.rows(deadlocks)
+    lock = (
+        "SELECT FROM study WHERE tenant_id = :t AND study_instance_uid = :study FOR NO KEY UPDATE"
+    )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    batch = threading.Thread(target=indexer, args=events[2:])
+    with indexer.database.transaction() as transaction:
+        # Only the batch looks for deadlocks, so it is the one that is ended.
+        transaction.run("SET LOCAL deadlock_timeout = '1h'")
+        transaction.run(lock, t=tenant, study="1.2.2")
+        batch.start()
+        eventually(lambda: indexer.rows(waiting)[0][0] > 0)
+        transaction.run(lock, t=tenant, study="1.2.1")
+    batch.join()
+    assert len(indexer.state(tenant)["instance"]) == len(events)
+    eventually(lambda: indexer.rows(deadlocks)[0][0] > before)
 
 
 def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
