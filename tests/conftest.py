@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.services import KafkaBroker, PostgresServer, require
+
+settings.register_profile("thorough", max_examples=2000)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,43 @@ def test_conflicts_are_run_again(database: Database, state: str) -> None:
     assert len(attempts) == 3
 
 
+def test_who_loses_a_deadlock_tries_again(database: Database) -> None:
+    """Two transactions that want two rows in opposite orders: one is ended by PostgreSQL."""
+    database.run(lambda t: t.run("CREATE TABLE crossing (n int PRIMARY KEY, sum int)"))
+    database.run(lambda t: t.run("INSERT INTO crossing VALUES (1, 0), (2, 0)"))
+    both_hold_one = threading.Barrier(2)
+    attempts: list[int] = []
+    failures: list[BaseException] = []
+
+    def cross(first: int, second: int) -> None:
+        tried = 0
+
+        def work(transaction: Transaction) -> None:
+            nonlocal tried
+            tried += 1
+            attempts.append(first)
+            add = "UPDATE crossing SET sum = sum + 1 WHERE n = :n"
+            transaction.run(add, n=first)
+            if tried == 1:
+                both_hold_one.wait()
+            transaction.run(add, n=second)
+
+        try:
+            database.run(work)
+        except BaseException as error:  # noqa: BLE001  told by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=cross, args=order) for order in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(attempts) == 3
+    assert database.run(lambda t: t.run("SELECT sum FROM crossing")) == [[2], [2]]
+    database.run(lambda t: t.run("DROP TABLE crossing"))
+
+
 def test_contention_without_end_is_unavailable(database: Database) -> None:
     with pytest.raises(Unavailable, match="contended"):
         database.run(lambda transaction: transaction.run(RAISE.format("40001")))
