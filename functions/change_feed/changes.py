@@ -1,3 +1,4 @@
+# ruff: noqa: S608  every part is a constant of this module; values are parameters
 """The effects: number what waits, read a page, and what each instance is like.
 
 A number is given under the lock on the tenant's row of ``change_feed``, to rows
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pacsless.postgres import Database, Transaction
     from pacsless.settings import Settings
 
-_AT_ONCE: Final = 10_000
+_AT_ONCE: Final = 2_000
 """Numbers given in one transaction."""
 
 _WAITING: Final = """
@@ -37,42 +38,46 @@ RETURNING last_sequence
 """
 
 # The revision is drawn under the lock on the study, so of one instance's changes
-# the earlier is committed first and has the smaller one.
+# the earlier is committed first and has the smaller one. Rows are found again by
+# ctid, which holds still under the lock: a join by key is planned by statistics,
+# and a burst has none yet.
 _NUMBER: Final = """
 WITH waiting AS (
-    SELECT revision, study_instance_uid, series_instance_uid, sop_instance_uid
+    SELECT ctid AS place, revision, study_instance_uid, series_instance_uid, sop_instance_uid
     FROM change WHERE tenant_id = :tenant AND sequence IS NULL
     ORDER BY revision, study_instance_uid, series_instance_uid, sop_instance_uid
     LIMIT :most
 ), placed AS (
-    SELECT *, CAST(:last AS bigint) + row_number() OVER (
-        ORDER BY revision, study_instance_uid, series_instance_uid, sop_instance_uid) AS place
+    SELECT place, CAST(:last AS bigint) + row_number() OVER (
+        ORDER BY revision, study_instance_uid, series_instance_uid, sop_instance_uid) AS number
     FROM waiting
 ), numbered AS (
-    UPDATE change SET sequence = placed.place FROM placed
-    WHERE change.tenant_id = :tenant AND change.revision = placed.revision
-      AND change.study_instance_uid = placed.study_instance_uid
-      AND change.series_instance_uid = placed.series_instance_uid
-      AND change.sop_instance_uid = placed.sop_instance_uid
+    UPDATE change SET sequence = placed.number FROM placed
+    WHERE change.ctid = placed.place AND change.tenant_id = :tenant
     RETURNING change.sequence
 )
 UPDATE change_feed SET last_sequence = last_sequence + (SELECT count(*) FROM numbered)
 WHERE tenant_id = :tenant
 """
 
-_CHANGES: Final = """
-SELECT change.sequence, study_instance_uid, series_instance_uid, sop_instance_uid,
-    change.action, change.changed_at, CASE
+
+def _changes(where: str, order: str, limit: str) -> str:
+    return f"""
+SELECT sequence, study_instance_uid, series_instance_uid, sop_instance_uid, page.action,
+    page.changed_at, CASE
         WHEN instance.revision IS NULL THEN 'deleted'
-        WHEN instance.revision = change.revision THEN 'current'
+        WHEN instance.revision = page.revision THEN 'current'
         ELSE 'replaced' END
-FROM change LEFT JOIN instance
+FROM (
+    SELECT * FROM change WHERE tenant_id = :tenant AND {where} ORDER BY {order} LIMIT {limit}
+) AS page LEFT JOIN instance
     USING (tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid)
-WHERE tenant_id = :tenant
+ORDER BY sequence
 """
 
-_PAGE: Final = f"{_CHANGES} AND sequence > :offset ORDER BY sequence LIMIT :limit"
-_LATEST: Final = f"{_CHANGES} AND sequence IS NOT NULL ORDER BY sequence DESC LIMIT 1"
+
+_PAGE: Final = _changes("sequence > :offset", "sequence", ":limit")
+_LATEST: Final = _changes("sequence IS NOT NULL", "sequence DESC", "1")
 
 
 def read(database: Database, tenant_id: str, offset: int, limit: int) -> list[Change]:
