@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ELSEWHERE: Final = {
     "conflicts": "pacsless.conflicts:conflicts",
+    "dlq": "pacsless.dead_letters.command:dlq",
     "send": "pacsless.send.command:send",
 }
 _PORT: Final = click.IntRange(1, 65535)

@@ -373,6 +373,14 @@ TOPICS: Final = tuple(dict.fromkeys(event.TOPIC for event in EVENTS.values()))
 """Every topic there is, in the order of the flow."""
 
 
+DEAD_LETTER_SUFFIX: Final = ".dlq"
+"""What the name of a topic of dead letters ends in."""
+
+
 def dead_letter_topic(topic: str) -> str:
     """Topic that takes the events of `topic` nobody could handle."""
-    return f"{topic}.dlq"
+    return topic + DEAD_LETTER_SUFFIX
+
+
+SETTLED_TOPIC: Final = "dlq_settled"
+"""Topic that says which dead letters wait no more (`pacsless.bus.dead_letters`)."""

@@ -57,7 +57,7 @@ class KafkaBroker:
                 raise AssertionError(str(error)) from None
             return True
 
-        eventually(ready)
+        eventually(ready, within=240)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Stop it; SIGKILL for a crash."""
@@ -66,16 +66,17 @@ class KafkaBroker:
             self._process.wait(30)
             self._process = None
 
-    def renew_topics(self) -> None:
-        """Empty the broker."""
+    def renew_topics(self, topics: list[str] | None = None) -> None:
+        """Make these topics anew; all of them, and the groups, to empty the broker."""
         from kafka import KafkaAdminClient
 
         client = KafkaAdminClient(bootstrap_servers=list(self.servers))
         try:
-            topics = [one for one in client.list_topics() if not one.startswith("__")]
-            client.delete_topics(topics)
-            eventually(lambda: not set(topics) & set(client.list_topics()))
-            client.delete_groups([one["group_id"] for one in client.list_groups()])
+            gone = topics or [one for one in client.list_topics() if not one.startswith("__")]
+            client.delete_topics(gone)
+            eventually(lambda: not set(gone) & set(client.list_topics()))
+            if topics is None:
+                client.delete_groups([one["group_id"] for one in client.list_groups()])
         finally:
             client.close()
         create_topics(self.settings, 4)
@@ -88,6 +89,20 @@ class KafkaBroker:
         client = KafkaAdminClient(bootstrap_servers=list(self.servers))
         try:
             client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, values)])
+        finally:
+            client.close()
+
+    def evict_members(self, group: str) -> None:
+        """Remove dead members from a group now, not when their session has timed out."""
+        from kafka import KafkaAdminClient
+        from kafka.admin import MemberToRemove
+
+        client = KafkaAdminClient(bootstrap_servers=list(self.servers))
+        try:
+            members = client.describe_groups([group])[group]["members"]
+            client.remove_group_members(
+                group, [MemberToRemove(member_id=one["member_id"]) for one in members]
+            )
         finally:
             client.close()
 

@@ -6,17 +6,35 @@ it now" is raised as `Unavailable` with the code ``broker``.
 """
 
 from pacsless.bus.consumer import Consumer, Message, Partition, Position
+from pacsless.bus.dead_letters import (
+    Reference,
+    Waiting,
+    dead_letter_counts,
+    settlements,
+    trim,
+    waiting,
+)
+from pacsless.bus.lease import Lease
 from pacsless.bus.producer import Producer
-from pacsless.bus.topics import create_topics, dead_letter_counts, function_lag, group_id
+from pacsless.bus.reading import read
+from pacsless.bus.topics import create_topics, extents, function_lag, group_id
 
 __all__ = [
     "Consumer",
+    "Lease",
     "Message",
     "Partition",
     "Position",
     "Producer",
+    "Reference",
+    "Waiting",
     "create_topics",
     "dead_letter_counts",
+    "extents",
     "function_lag",
     "group_id",
+    "read",
+    "settlements",
+    "trim",
+    "waiting",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pacsless.bus.connect import broker_errors, client_options
 from pacsless.errors import Unavailable
@@ -44,6 +44,18 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def of_record(cls, record: Any) -> Self:
+        """Take over a record of kafka-python's."""
+        return cls(
+            Partition(record.topic, record.partition),
+            record.offset,
+            record.timestamp / 1000,
+            record.key,
+            record.value,
+            tuple(record.headers),
+        )
 
 
 class Consumer:
@@ -141,7 +153,11 @@ class Consumer:
             # once it does: let it know them before it joins.
             missing = set(wanted) - set(consumer.topics())
         if missing:
-            raise Unavailable("broker", f"cannot subscribe: no topic {', '.join(sorted(missing))}")
+            names = ", ".join(sorted(missing))
+            raise Unavailable(
+                "broker",
+                f"cannot subscribe: no topic {names}; pacsless topics makes it",
+            )
 
     def poll(self, timeout: float) -> list[Message]:
         """Read messages and keep the group's membership alive.
@@ -159,18 +175,7 @@ class Consumer:
         with broker_errors("cannot read"):
             found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=_WHOLE_FETCH)
             self._rejoin_if_forgotten()
-        return [
-            Message(
-                Partition(one.topic, one.partition),
-                one.offset,
-                one.timestamp / 1000,
-                one.key,
-                one.value,
-                tuple(one.headers),
-            )
-            for records in found.values()
-            for one in records
-        ]
+        return [Message.of_record(one) for records in found.values() for one in records]
 
     def _rejoin_if_forgotten(self) -> None:
         # After a change of metadata kafka-python 3.0.12 forgets that it is joining

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from kafka.partitioner import Partitioner
 
 DELIVERY_SECONDS: Final = 30.0
+
+_Parts = tuple[str, bytes | None, bytes | None, Iterable[tuple[str, bytes]]]
+"""Topic, key, value and headers of a record."""
 
 _FRAMING: Final = 64 << 10
 """More than a record's frame and what compression adds to what it cannot compress."""
@@ -81,22 +85,17 @@ class Producer:
         Unprocessable
             ``event-too-large``.
         """
-        records = [_sendable(to_record(event, source)) for event in events]
-        if not records:
-            return
-        client: KafkaProducer | None = None
-        try:
-            with broker_errors("cannot publish"):
-                client = self._connected()
-                futures = [
-                    client.send(one.topic, value=one.value, key=one.key, headers=list(one.headers))
-                    for one in records
-                ]
-                for future in futures:
-                    future.get(timeout=self._delivery_seconds)
-        except Unavailable:
-            self._drop(client)
-            raise
+        self.send_records([_sendable(to_record(event, source)) for event in events])
+
+    def send_records(self, records: Iterable[Record]) -> None:
+        """Send records and return once the broker has acknowledged all of them.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``: some may have been sent.
+        """
+        self._deliver((one.topic, one.key, one.value, one.headers) for one in records)
 
     def send_record(self, record: Record, on_done: Callable[[BaseException | None], None]) -> None:
         """Send a record without waiting.
@@ -119,7 +118,9 @@ class Producer:
         """
         _sendable(record)
         with broker_errors("cannot send"):
-            future = self._send(record.topic, record.key, record.value, record.headers)
+            future = self._connected().send(
+                record.topic, value=record.value, key=record.key, headers=list(record.headers)
+            )
         future.add_both(lambda _: on_done(future.exception if future.failed() else None))
 
     def copy(self, message: Message, topic: str, headers: Iterable[tuple[str, bytes]]) -> None:
@@ -139,13 +140,22 @@ class Producer:
         Unavailable
             ``broker``.
         """
-        kept = (*message.headers, *headers)
-        # Kafka refuses a record with neither key nor value; an empty value is
-        # as close to the original as it takes.
-        value = b"" if message.key is None and message.value is None else message.value
-        with broker_errors("cannot copy"):
-            future = self._send(topic, message.key, value, kept)
-            future.get(timeout=self._delivery_seconds)
+        self.copy_all([(replace(message, headers=(*message.headers, *headers)), topic)])
+
+    def copy_all(self, copies: Iterable[tuple[Message, str]]) -> None:
+        """Send messages to other topics, in order, and wait for all acknowledgements.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``: some may have been sent.
+        """
+        self._deliver(
+            # Kafka refuses a record with neither key nor value; an empty value is
+            # as close to the original as it takes.
+            (topic, one.key, b"" if one.key is one.value is None else one.value, one.headers)
+            for one, topic in copies
+        )
 
     def check(self) -> None:
         """Raise `Unavailable` if the broker cannot be reached."""
@@ -191,14 +201,19 @@ class Producer:
             with broker_errors("cannot close"):
                 client.close(timeout=5)
 
-    def _send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Iterable[tuple[str, bytes]],
-    ) -> Future:
-        return self._connected().send(topic, value=value, key=key, headers=list(headers))
+    def _deliver(self, records: Iterable[_Parts]) -> None:
+        client: KafkaProducer | None = None
+        try:
+            with broker_errors("cannot send"):
+                futures: list[Future] = []
+                for topic, key, value, headers in records:
+                    client = client or self._connected()
+                    futures.append(client.send(topic, value=value, key=key, headers=list(headers)))
+                for future in futures:
+                    future.get(timeout=self._delivery_seconds)
+        except Unavailable:
+            self._drop(client)
+            raise
 
     def _connected(self) -> KafkaProducer:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,8 @@ from pacsless.bus.connect import (
     broker_errors,
     client_options,
 )
-from pacsless.events import TOPICS, dead_letter_topic
+from pacsless.bus.consumer import Partition
+from pacsless.events import SETTLED_TOPIC, TOPICS, dead_letter_topic
 from pacsless.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _COORDINATOR_SECONDS: Final = 10.0
 _EVENTS: Final = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 # They wait for a person, not for a week.
-_DEAD_LETTERS: Final = {"max.message.bytes": str(MAX_DEAD_LETTER_BYTES), "retention.ms": "-1"}
+_KEPT: Final = {"max.message.bytes": str(MAX_DEAD_LETTER_BYTES), "retention.ms": "-1"}
 
 
 def group_id(function: str, prefix: str = "pacsless-") -> str:
@@ -43,14 +44,14 @@ def _admin(settings: Settings, doing: str) -> Iterator[KafkaAdminClient]:
 
 
 def create_topics(settings: Settings, partitions: int = 4, replication: int = -1) -> list[str]:
-    """Create every topic and its dead letters, unless they exist.
+    """Create every topic, its dead letters, and the log of those settled, unless they exist.
 
     Parameters
     ----------
     settings
         Where the brokers are.
     partitions
-        Of each topic; dead letters have one.
+        Of each topic; dead letters and their log have one.
     replication
         Copies of each; the broker's default unless given.
 
@@ -65,7 +66,8 @@ def create_topics(settings: Settings, partitions: int = 4, replication: int = -1
         ``broker``.
     """
     wanted = dict.fromkeys(TOPICS, partitions)
-    wanted |= {dead_letter_topic(topic): 1 for topic in TOPICS}
+    kept = {*map(dead_letter_topic, TOPICS), SETTLED_TOPIC}
+    wanted |= dict.fromkeys(sorted(kept), 1)
     with _admin(settings, "cannot create the topics") as client:
         there = set(client.list_topics())
         missing = {topic: count for topic, count in wanted.items() if topic not in there}
@@ -75,7 +77,7 @@ def create_topics(settings: Settings, partitions: int = 4, replication: int = -1
                     topic: {
                         "num_partitions": count,
                         "replication_factor": replication,
-                        "configs": _DEAD_LETTERS if topic.endswith(".dlq") else _EVENTS,
+                        "configs": _KEPT if topic in kept else _EVENTS,
                     }
                     for topic, count in missing.items()
                 },
@@ -151,21 +153,53 @@ def _committed(client: Any, group: str) -> dict[tuple[str, int], int]:
             return {(one.topic, one.partition): at.offset for one, at in found.items()}
 
 
-def dead_letter_counts(settings: Settings) -> dict[str, int]:
-    """Count the dead letters of each topic.
+def _asking(settings: Settings) -> str:
+    return f"cannot ask Kafka at {', '.join(settings.kafka)} (PACSLESS_KAFKA)"
+
+
+def extents(settings: Settings, topics: Collection[str]) -> dict[Partition, range]:
+    """Find the offsets there are in every partition of those topics that exist.
 
     Raises
     ------
     Unavailable
         ``broker``.
     """
-    with _admin(settings, "cannot count the dead letters") as client:
-        buried = {dead_letter_topic(topic): topic for topic in TOPICS}
-        ends, starts = (_offsets(client, set(buried), which) for which in ("end", "start"))
+    with _admin(settings, _asking(settings)) as client:
+        ends, starts = (_offsets(client, set(topics), which) for which in ("end", "start"))
     return {
-        topic: sum(ends.get(name, {}).values()) - sum(starts.get(name, {}).values())
-        for name, topic in buried.items()
+        Partition(topic, number): range(start, max(start, ends.get(topic, {}).get(number, 0)))
+        for topic, numbers in sorted(starts.items())
+        for number, start in sorted(numbers.items())
     }
+
+
+def topic_ids(settings: Settings, topics: Collection[str]) -> dict[str, str]:
+    """Find the id Kafka gave each of those topics that exist; one made anew has another.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``.
+    """
+    with _admin(settings, _asking(settings)) as client:
+        found = client.describe_topics()
+    return {one["name"]: str(one["topic_id"]) for one in found if one["name"] in topics}
+
+
+def delete_before(settings: Settings, offsets: Mapping[Partition, int]) -> None:
+    """Delete the records before an offset of each partition.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``.
+    """
+    from kafka import TopicPartition
+
+    if offsets:
+        with _admin(settings, "cannot delete what is settled") as client:
+            client.delete_records({TopicPartition(*one): at for one, at in offsets.items()})
 
 
 def _offsets(client: Any, topics: set[str], which: str) -> dict[str, dict[int, int]]:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from pacsless.bus import Message, Producer
 from pacsless.codec import now
+from pacsless.dead_letters import buried
 from pacsless.errors import PacslessError
 from pacsless.events import dead_letter_topic
 from pacsless.trigger.dispatch import Outcome
 from pacsless.trigger.lane import Bury, Fate
-
-HEADER_PREFIX: Final = "dlq_"
-"""A dead letter is the record as it was, with these headers added: ``dlq_code``,
-``dlq_attempts``, ``dlq_function``, ``dlq_topic``, ``dlq_partition``, ``dlq_offset``
-and ``dlq_time``."""
 
 
 class DeadLetters:
@@ -39,16 +34,7 @@ class DeadLetters:
     def bury(self, action: Bury) -> Outcome:
         """Send one event to the dead letters of its topic; DOWN if that cannot be done now."""
         message: Message = action.item.message
-        told = {
-            "code": action.code,
-            "attempts": str(action.attempts),
-            "function": self._function,
-            "topic": message.partition.topic,
-            "partition": str(message.partition.number),
-            "offset": str(message.offset),
-            "time": self._time(),
-        }
-        headers = [(HEADER_PREFIX + name, value.encode()) for name, value in told.items()]
+        headers = buried(message, action.code, action.attempts, self._function, self._time())
         try:
             self._producer.copy(message, dead_letter_topic(message.partition.topic), headers)
         except PacslessError as error:

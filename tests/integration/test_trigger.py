@@ -15,7 +15,7 @@ import pytest
 import urllib3
 
 from pacsless import bus
-from pacsless.bus import Consumer, Message, Partition, Producer
+from pacsless.bus import Message, Partition, Producer
 from pacsless.codec import to_record
 from pacsless.events import AccessLogged
 from tests.eventually import eventually
@@ -33,7 +33,7 @@ from pacsless import log, trigger
 from pacsless.settings import Settings
 log.configure("trigger")
 Path(sys.argv[2]).write_text(str(os.getpid()))
-trigger.run("record_access", sys.argv[1], Settings.from_environ(), root=Path(sys.argv[3]))
+trigger.run(sys.argv[4], sys.argv[1], Settings.from_environ(), root=Path(sys.argv[3]))
 """
 
 
@@ -48,6 +48,8 @@ def access(number: int, route: str = "retrieve_instance", studies: int = 5) -> A
 
 class Bench:
     """A broker, a function and its triggers."""
+
+    name, topic, functions = "record_access", TOPIC, FUNCTIONS
 
     def __init__(self, broker: KafkaBroker, folder: Path, stack: ExitStack) -> None:
         self.broker, self.folder, self._stack = broker, folder, stack
@@ -70,8 +72,8 @@ class Bench:
         """Start the function, as it is deployed."""
         command = [str(Path(sys.executable).with_name("functions-framework"))]
         environ = self.environ(
-            FUNCTION_TARGET="record_access",
-            FUNCTION_SOURCE=str(FUNCTIONS / "record_access" / "main.py"),
+            FUNCTION_TARGET=self.name,
+            FUNCTION_SOURCE=str(self.functions / self.name / "main.py"),
             HOST="127.0.0.1", PORT=str(self._port), THREADS="4",
         )  # fmt: skip
         self._stack.enter_context(_running(command, environ, self.folder / "function.log"))
@@ -89,7 +91,7 @@ class Bench:
         """Start a trigger."""
         target = f"http://127.0.0.1:{self._port}/"
         pid = str(self.record.with_suffix(".trigger"))
-        command = [sys.executable, "-c", TRIGGER, target, pid, str(FUNCTIONS)]
+        command = [sys.executable, "-c", TRIGGER, target, pid, str(self.functions), self.name]
         return self._stack.enter_context(
             _running(command, self.environ(), self.folder / "trigger.log")
         )
@@ -104,43 +106,16 @@ class Bench:
         return [(study, event) for study, event in map(str.split, lines)]
 
     def lag(self) -> int:
-        return bus.function_lag(self.broker.settings, {"record_access": [TOPIC]})["record_access"][
-            TOPIC
+        return bus.function_lag(self.broker.settings, {self.name: [self.topic]})[self.name][
+            self.topic
         ]
-
-    def evict_members(self) -> None:
-        """Remove dead members from the group now, not when their session has timed out."""
-        from kafka import KafkaAdminClient
-        from kafka.admin import MemberToRemove
-
-        client = KafkaAdminClient(bootstrap_servers=list(self.broker.servers))
-        try:
-            group = bus.group_id("record_access")
-            members = client.describe_groups([group])[group]["members"]
-            client.remove_group_members(
-                group, [MemberToRemove(member_id=one["member_id"]) for one in members]
-            )
-        finally:
-            client.close()
 
     def await_no_lag(self) -> None:
         eventually(lambda: self.lag() == 0)
 
     def dead_letters(self) -> list[Message]:
-        consumer = Consumer(self.broker.settings, "pacsless-test-dlq", "test")
-        consumer.subscribe([f"{TOPIC}.dlq"], lambda _: None, lambda _: {}, lambda _: None)
-        count = bus.dead_letter_counts(self.broker.settings)[TOPIC]
-        found: list[Message] = []
-
-        def complete() -> bool:
-            found.extend(consumer.poll(0.2))
-            return len(found) >= count
-
-        try:
-            eventually(complete)
-        finally:
-            consumer.close()
-        return found
+        settings = self.broker.settings
+        return list(bus.read(settings, bus.extents(settings, {f"{self.topic}.dlq"})))
 
 
 @contextmanager
@@ -242,7 +217,7 @@ def test_an_event_that_kills_worker_and_trigger_reaches_the_dead_letters(bench: 
         trigger = bench.trigger()
         eventually(lambda: trigger.poll() is not None or bench.lag() == 0)  # noqa: B023
         if trigger.poll() is not None:
-            bench.evict_members()
+            bench.broker.evict_members(bus.group_id("record_access"))
     assert triggers > 2
     (letter,) = bench.dead_letters()
     assert letter.value == to_record(events[2], "/test").value
