@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from pathlib import Path
@@ -39,6 +40,9 @@ def test_a_file_that_cannot_be_parsed_is_dead_lettered_and_stays_retrievable(
     assert one["status"] == 0
     eventually(lambda: quiet(stack), within=120)
     assert stack.status()["dead_letters"]["storage_queue"] == before + 1
+    told = json.loads(stack.run("dlq", "list", "--each", "--since", "1h", "--json").stdout)
+    (letter,) = (row for row in told["dead_letters"] if one["sop_instance_uid"] in row["subject"])
+    assert (letter["function"], letter["code"]) == ("extract_tags", "too-deep")
     url = (
         f"{stack.url}/dicom-web/studies/{one['study_instance_uid']}/series/"
         f"{one['series_instance_uid']}/instances/{one['sop_instance_uid']}"
@@ -80,3 +84,6 @@ def test_no_patient_data_in_logs_or_dead_letters(stack: Any) -> None:
     for log in stack.log_folder.rglob("*.log"):
         text = log.read_bytes()
         assert not [secret for secret in secrets if secret in text], log.name
+    told = stack.run("dlq", "list", "--each")
+    assert told.returncode == 0, told.stderr
+    assert not [secret for secret in secrets if secret in told.stdout.encode()]
