@@ -33,7 +33,18 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separato
 
 def now() -> str:
     """The time as events state it: ISO 8601, UTC, microseconds."""
-    seconds, rest = divmod(time_ns(), 10**9)
+    return time_at(time_ns())
+
+
+def time_at(nanoseconds: int) -> str:
+    """Return a moment since the epoch as events state it.
+
+    Examples
+    --------
+    >>> time_at(1_795_420_800_000_001_999)
+    '2026-11-23T08:00:00.000001Z'
+    """
+    seconds, rest = divmod(nanoseconds, 10**9)
     return f"{_second(seconds)}.{rest // 1000:06}Z"
 
 

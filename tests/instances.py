@@ -15,6 +15,7 @@ from pacsless.events import InstanceStored
 from pacsless.identity import InstanceIdentity
 
 RECEIVED_AT = "2026-11-23T08:00:00.000001Z"
+RECEIVED_NS = 1_795_420_800_000_001_000
 
 
 def new_tenant() -> str:
@@ -85,7 +86,7 @@ def store_bytes(
     """Put a file into an archive and return the event a gateway would send."""
     with archive.incoming() as incoming:
         incoming.write(content)
-        sealed = incoming.seal()
+        sealed = incoming.seal(RECEIVED_NS)
     archive.keep(sealed, identity.key)
     return InstanceStored(
         tenant_id=identity.tenant_id,

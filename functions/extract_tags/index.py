@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from functions.extract_tags import sql
-from functions.extract_tags.announce import Entry, instance_events, iso_time, series_revised
+from functions.extract_tags.announce import Entry, instance_events
 from functions.extract_tags.rows import (
     StudyKey,
     as_json,
@@ -35,6 +35,7 @@ from pacsless.dicomweb import bulk_data_uri, dicomweb_root
 from pacsless.errors import NotFound, Unprocessable
 from pacsless.events import Event, InstanceStored
 from pacsless.identity import InstanceIdentity, SeriesIdentity
+from pacsless.states import STATES, iso_time, series_revised
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -135,7 +136,7 @@ def write(
         key = (one.tenant_id, one.study_instance_uid)
         since[key] = min(entry.revision, since.get(key, entry.revision))
     states = transaction.run(
-        sql.STATES,
+        STATES,
         rows=as_json(study_key(key) | {"revision": first} for key, first in sorted(since.items())),
     )
     return ledger, states

@@ -139,29 +139,3 @@ FROM {_rows("study")} AS new
 WHERE series.tenant_id = new.tenant_id AND series.study_instance_uid = new.study_instance_uid
   AND series.revision <> :revision
 """
-
-STATES: Final = f"""
-WITH since AS (
-    SELECT tenant_id, study_instance_uid, revision FROM {_rows("series")}
-), counted AS (
-    SELECT {_SERIES}, count(*) AS instances, sum(file_size)::bigint AS bytes
-    FROM instance JOIN since USING (tenant_id, study_instance_uid)
-    GROUP BY {_SERIES}
-), summed AS (
-    SELECT {_SERIES}, series.revision, series.updated_at, series.attributes,
-        counted.instances, counted.bytes, count(*) OVER study AS study_series,
-        (sum(counted.instances) OVER study)::bigint AS study_instances,
-        (sum(counted.bytes) OVER study)::bigint AS study_bytes,
-        max(series.revision) OVER study AS study_revision
-    FROM series JOIN counted USING ({_SERIES})
-    WINDOW study AS (PARTITION BY tenant_id, study_instance_uid)
-)
-SELECT {_SERIES}, summed.revision, summed.updated_at, summed.attributes, study.attributes,
-    summed.instances, summed.bytes, summed.study_series, summed.study_instances,
-    summed.study_bytes, summed.study_revision
-FROM summed
-JOIN study USING (tenant_id, study_instance_uid)
-JOIN since USING (tenant_id, study_instance_uid)
-WHERE summed.revision >= since.revision
-ORDER BY {_SERIES}
-"""

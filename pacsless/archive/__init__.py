@@ -70,7 +70,7 @@ class Stat:
     key: str
     size: int
     modified: float
-    """Seconds since the epoch."""
+    """Seconds since the epoch. Of an original: when it was received, to the microsecond."""
 
 
 class Incoming(Protocol):
@@ -80,8 +80,14 @@ class Incoming(Protocol):
         """Append `data`, hashing it."""
         ...
 
-    def seal(self) -> Sealed:
+    def seal(self, received_ns: int | None = None) -> Sealed:
         """Make the file durable (fsync) and say what it is.
+
+        Parameters
+        ----------
+        received_ns
+            When it was received, in nanoseconds since the epoch: the archive keeps
+            it as the time of modification, and a rebuild reads it back.
 
         Raises
         ------

@@ -79,10 +79,12 @@ class IncomingFile:
                 written += os.write(self._file.descriptor, view[written:])
             self._unsynced += written
 
-    def seal(self) -> Sealed:
+    def seal(self, received_ns: int | None = None) -> Sealed:
         """Make the file durable and say what it is."""
         try:
             self._flush()
+            if received_ns is not None:
+                os.utime(self._file.descriptor, ns=(received_ns, received_ns))
             os.fsync(self._file.descriptor)
         except OSError as error:
             raise unavailable("cannot make the incoming file durable", error) from error
@@ -178,7 +180,8 @@ def sweep_folder(folder: Path, older_than: float, owner: str) -> int:
         if owner and not entry.name.startswith(f"{owner}."):
             continue
         try:
-            if time.time() - entry.stat().st_mtime >= older_than:
+            # Not the time of modification, which says when it began to be received.
+            if time.time() - entry.stat().st_ctime >= older_than:
                 os.unlink(entry.path)
                 removed += 1
         except FileNotFoundError:

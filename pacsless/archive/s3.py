@@ -37,6 +37,8 @@ _PART: Final = 16 << 20
 """Bytes of one part of a multipart upload, which is held in memory; objects up to
 this go in one PUT. S3 takes 10,000 parts."""
 _PRECONDITION_FAILED: Final = 412
+_RECEIVED: Final = "received-ns"
+"""Metadata of an object: nanoseconds since the epoch. S3 keeps no time but its own."""
 _READ_AHEAD: Final = 256 << 10
 """Bytes of one ranged GET of a reader: a header and the start of the pixel data."""
 _log = logging.getLogger(__name__)
@@ -110,6 +112,7 @@ class S3Archive:
         """Upload under a key nobody has."""
         path = self.path_of(sealed)
         try:
+            received = {_RECEIVED: str(path.stat().st_mtime_ns)}
             if sealed.size <= _PART:
                 with open(path, "rb") as file:
                     self._s3.put_object(
@@ -119,9 +122,10 @@ class S3Archive:
                         IfNoneMatch="*",
                         # Of what was received: S3 refuses what the disk gives back wrong.
                         ChecksumSHA256=b64encode(bytes.fromhex(sealed.sha256)).decode(),
+                        Metadata=received,
                     )
             else:
-                self._upload_parts(path, self._name(key), sealed.sha256)
+                self._upload_parts(path, self._name(key), sealed.sha256, received)
         except ClientError as error:
             # 409 says that another PUT is under way, and nothing of its end.
             if _status(error) == _PRECONDITION_FAILED:
@@ -131,9 +135,9 @@ class S3Archive:
             raise _unavailable("keep", error) from None
         self.discard(sealed)
 
-    def _upload_parts(self, path: Path, name: str, sha256: str) -> None:
+    def _upload_parts(self, path: Path, name: str, sha256: str, metadata: dict[str, str]) -> None:
         upload = self._s3.create_multipart_upload(
-            Bucket=self._bucket, Key=name, ChecksumAlgorithm="SHA256"
+            Bucket=self._bucket, Key=name, ChecksumAlgorithm="SHA256", Metadata=metadata
         )["UploadId"]
         try:
             parts: list[Any] = []
@@ -198,7 +202,9 @@ class S3Archive:
             raise _unavailable("look at", error) from None
         except BotoCoreError as error:
             raise _unavailable("look at", error) from None
-        return Stat(key, head["ContentLength"], head["LastModified"].timestamp())
+        received = head["Metadata"].get(_RECEIVED, "")
+        modified = int(received) / 1e9 if received.isdecimal() else head["LastModified"].timestamp()
+        return Stat(key, head["ContentLength"], modified)
 
     def replace(self, key: str, data: bytes) -> None:
         """Write or replace a derived object; S3's PUT is atomic."""
@@ -210,7 +216,7 @@ class S3Archive:
             raise _unavailable("write", error) from None
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        """Objects below a folder."""
+        """Objects below a folder; a listing knows no times but those of the uploads."""
         start = self._name(prefix.rstrip("/") + "/" if prefix else "")
         for page in self._pages(Prefix=start):
             for found in page.get("Contents", []):

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from pacsless.archive import AlreadyKept, Sealed
-from pacsless.codec import Record, now
+from pacsless.codec import Record, time_at
 from pacsless.dicom.part10 import file_meta
 from pacsless.dicom.scan import Identifiers, ScanError
 from pacsless.identity import InstanceIdentity, valid_uid
@@ -45,7 +45,8 @@ class Reception:
         self._request = request
         self._sender = sender
         self._started = time.monotonic()
-        self._received_at = now()
+        self._received_ns = time.time_ns()
+        self._received_at = time_at(self._received_ns)
         self.bytes = 0
         """Of the data set, as far as it has come."""
         self._counted = 0
@@ -176,7 +177,7 @@ class Reception:
         if self._failure is not None:
             raise self._failure
         assert self._received is not None
-        sealed = self._received.seal()
+        sealed = self._received.seal(self._received_ns)
         try:
             self._identifiers = self._scan(sealed)
             identity = InstanceIdentity(

@@ -36,10 +36,10 @@ class Received:
             self._head += fragment[:missing]
         self._incoming.write(fragment)
 
-    def seal(self) -> Sealed:
-        """Make the file durable and say what it is."""
+    def seal(self, received_ns: int) -> Sealed:
+        """Make the file durable, with the time it was received, and say what it is."""
         assert self._incoming is not None
-        sealed = self._incoming.seal()
+        sealed = self._incoming.seal(received_ns)
         self._incoming = None
         return sealed
 

@@ -86,6 +86,18 @@ def test_an_original_goes_from_incoming_to_its_key(archive: Archive) -> None:
     assert archive.sealed(sealed.name) is None
 
 
+def test_the_time_an_original_was_received_stays_with_it(archive: Archive) -> None:
+    received_ns = 1_795_420_800_123_457_000
+    with archive.incoming() as incoming:
+        incoming.write(b"received long ago")
+        sealed = incoming.seal(received_ns)
+    assert archive.sweep(3600) == 0, "what is old is not what was received long ago"
+    archive.keep(sealed, KEY)
+    found = archive.stat(KEY)
+    assert found is not None
+    assert round(found.modified * 1e6) * 1000 == received_ns
+
+
 def test_an_original_is_never_replaced(archive: Archive) -> None:
     archive.keep(seal(archive, b"first"), KEY)
     second = seal(archive, b"second")

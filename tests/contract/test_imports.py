@@ -23,6 +23,7 @@ DOORS = {
     "boto3": {"pacsless/archive/s3.py"},
     "botocore": {"pacsless/archive/s3.py"},
     "pg8000": {"pacsless/postgres/"},
+    "pymysql": {"pacsless/reconcile/warehouse.py", "pacsless/stack/demo.py"},
     "redis": {"pacsless/cache.py"},
     "functions_framework": {"pacsless/handler.py", "pacsless/web.py"},
     "duckdb": {"pacsless/warehouse/"},
@@ -39,6 +40,7 @@ PURE = {
     "pacsless.errors",
     "pacsless.events",
     "pacsless.identity",
+    "pacsless.states",
 }
 """What a function's core may import of the shared package."""
 

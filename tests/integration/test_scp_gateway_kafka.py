@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsless.codec import decode_http
+from pacsless.codec import decode_http, time_at
 from pacsless.events import Event, InstanceReceived, InstanceStored
 from pacsless.outbox import outbox_depth
 from pacsless.send import FileResult, send_paths
@@ -79,6 +79,10 @@ def test_what_is_stored_is_told(
     assert {(one.file_path, one.sha256) for one in stored} == {  # type: ignore[attr-defined]
         (key, sha256(content)) for key, content in kept.items()
     }
+    for one in stored:
+        assert isinstance(one, InstanceStored)
+        modified = (gateway.archive / one.file_path).stat().st_mtime_ns
+        assert time_at(modified) == one.received_at, "a rebuild finds it there"
     assert len(stored) == len(events(empty_kafka, InstanceReceived)) == 30
     assert gateway.stop() == 0
     assert outbox_depth(gateway.spool).entries == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.extract_tags.announce import conversion, keyword_values
+from functions.extract_tags.announce import conversion
 from functions.extract_tags.rows import as_json, study_row
 from functions.extract_tags.tags import (
     Description,
@@ -21,6 +21,7 @@ from functions.extract_tags.tags import (
 from pacsless.dicom import keys
 from pacsless.dicom.levels import LEVELS, PATIENT, SERIES, STUDY
 from pacsless.identity import InstanceIdentity
+from pacsless.states import keyword_values
 
 IDENTITY = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
 
