@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _ELSEWHERE: Final = {
     "conflicts": "pacsless.conflicts:conflicts",
     "dlq": "pacsless.dead_letters.command:dlq",
+    "rebuild": "pacsless.reconcile.command:rebuild",
+    "reconcile": "pacsless.reconcile.command:reconcile",
     "send": "pacsless.send.command:send",
 }
 _PORT: Final = click.IntRange(1, 65535)
@@ -188,6 +190,21 @@ def trigger(function: str, target: str, metrics_port: int | None) -> None:
     settings = Settings.from_environ()
     log.configure(f"{function}-trigger", settings.log_level)
     run(function, target, settings, metrics_port)
+
+
+@main.command()
+@click.option("--target", "targets", multiple=True, required=True, help="function=URL.")
+def timer(targets: tuple[str, ...]) -> None:
+    """Post to functions at the times they declare."""
+    from pacsless import log
+    from pacsless.settings import Settings
+    from pacsless.timer import run
+
+    log.configure("timer", Settings.from_environ().log_level)
+    found = dict(one.split("=", 1) for one in targets if "=" in one)
+    if len(found) < len(targets):
+        raise click.ClickException("--target takes function=URL, each function once")
+    run(found)
 
 
 @main.command()

@@ -174,7 +174,7 @@ class InstanceStored(InstanceEvent):
     received_at: str
     """ISO 8601, UTC, microseconds."""
     via: str
-    """``C-STORE`` or ``STOW-RS``."""
+    """``C-STORE`` or ``STOW-RS``; ``rebuild`` if the file is announced again."""
     calling_ae_title: str
     called_ae_title: str
     remote_address: str

@@ -3,11 +3,13 @@
 ::
 
     [tool.pacsless]
-    kind = "event"                    # or "http"
+    kind = "event"                    # or "http", or "timer"
     handles = ["org.pacsless.instance.stored.v1"]
     emits = ["org.pacsless.instance.indexed.v1"]
     reads = "originals"               # for the table of functions
     writes = "PostgreSQL"
+
+    schedule = "*/10 * * * *"         # kind "timer" only; see `pacsless.schedule`
 
     [tool.pacsless.trigger]           # kind "event" only; see `TriggerPolicy`
     max_events = 100
@@ -22,8 +24,9 @@ from typing import Any, Final, Literal, get_args
 
 from pacsless.errors import PacslessError
 from pacsless.events import EVENTS
+from pacsless.schedule import Schedule
 
-Kind = Literal["event", "http"]
+Kind = Literal["event", "http", "timer"]
 Gather = Literal["partition", "topic"]
 
 TIMEOUT_HEADER: Final = "X-Pacsless-Timeout"
@@ -91,7 +94,9 @@ class FunctionSpec:
     reads: str
     writes: str
     trigger: TriggerPolicy | None
-    """None if it answers HTTP requests only."""
+    """None unless it is of kind ``event``."""
+    schedule: Schedule | None = None
+    """None unless it is of kind ``timer``."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -144,6 +149,10 @@ def _read(name: str, document: dict[str, Any]) -> FunctionSpec:
             raise InvalidDeclaration(
                 "declaration", f"{name}: an unknown kind or type, or no handles for kind event"
             )
+        if (kind == "timer") != ("schedule" in declared):
+            raise InvalidDeclaration(
+                "declaration", f"{name}: a schedule is what kind timer has, and no other kind"
+            )
         return FunctionSpec(
             name=name,
             summary=project["description"],
@@ -153,6 +162,7 @@ def _read(name: str, document: dict[str, Any]) -> FunctionSpec:
             reads=declared.get("reads", ""),
             writes=declared.get("writes", ""),
             trigger=_policy(name, declared.get("trigger", {})) if kind == "event" else None,
+            schedule=Schedule.parse(declared["schedule"]) if kind == "timer" else None,
         )
     except KeyError as error:
         raise InvalidDeclaration("declaration", f"{name}: pyproject.toml lacks {error}") from None

@@ -24,6 +24,8 @@ def table(functions: Iterable[FunctionSpec]) -> str:
     ]
     for one in functions:
         trigger = ", ".join(f"`{topic}`" for topic in one.topics) or "HTTP, behind nginx"
+        if one.schedule is not None:
+            trigger = f"timer, `{one.schedule}`"
         emits = ", ".join(f"`{topic}`" for topic in one.emitted_topics) or "–"
         rows.append(
             f"| [`{one.name}`](functions/{one.name}) | {trigger} | {one.reads or '–'} "

@@ -87,12 +87,20 @@ class Settings(FromEnviron):
     """Doris user."""
     doris_password: str = field(default="", repr=False)
     """Doris password."""
+    doris_mysql: str = "127.0.0.1:9030"
+    """Doris front end for SQL over the MySQL protocol, ``host:port``, for rebuild and reconcile."""
     doris_redirect_hosts: tuple[str, ...] = ("127.0.0.1:8040",)
     """Back ends the front end may redirect to: ``host:port``, or ``.suffix:port`` for a suffix."""
     dicomweb_root: str = "/dicom-web"
     """Where clients find DICOMweb of the default tenant; BulkDataURIs start with it."""
     tenant: str = "default"
     """Tenant of requests and associations that name none."""
+    reconcile_repair: bool = True
+    """Whether reconcile mends what it finds on its timer, or only reports it."""
+    reconcile_scrub: str = "0.1%"
+    """Share of the files that reconcile reads again in each run: all in a week."""
+    reconcile_seconds: int = 240
+    """How long a run of reconcile on its timer takes at most; the next one goes on."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     memory_limit_mb: int = 1024

@@ -112,15 +112,18 @@ def stores(settings: StackSettings, kafka_jars: Path) -> list[Part]:
 
 
 def services(settings: StackSettings) -> list[Part]:
-    """Functions with their triggers, the gateway, nginx and what ships its access log."""
+    """Functions with their triggers and timer, the gateway, nginx and what ships its access log."""
     ports = settings.ports
-    found = []
+    found, timed = [], []
     for name, spec in load_functions().items():
         found.append(_function(settings, name))
         if spec.kind == "event":
             found.append(_trigger(settings, name))
+        elif spec.kind == "timer":
+            timed += ["--target", f"{name}=http://{LOOPBACK}:{ports.functions[name]}"]
     return [
         *found,
+        Part("timer", Stage.TRIGGER, _pacsless("timer", *timed), None),
         Part(
             "access-log",
             Stage.TRIGGER,

@@ -266,6 +266,7 @@ class StackSettings:
             "PACSLESS_POSTGRES": self.postgres.url,
             "PACSLESS_REDIS": f"redis://{LOOPBACK}:{ports.redis}/0",
             "PACSLESS_DORIS": f"http://{LOOPBACK}:{ports.warehouse_fe}",
+            "PACSLESS_DORIS_MYSQL": f"{LOOPBACK}:{ports.warehouse_mysql}",
             "PACSLESS_DORIS_REDIRECT_HOSTS": f"{LOOPBACK}:{ports.warehouse_be}",
             "PACSLESS_GATEWAY_HOST": LOOPBACK,
             "PACSLESS_GATEWAY_PORT": str(ports.scp_gateway),

@@ -49,7 +49,7 @@ def test_every_part_runs_and_is_told_of(stack: Stack) -> None:
     told = stack.status()
     names = {part["name"] for part in told["parts"]}
     assert names == {
-        "kafka", "postgres", "redis", "warehouse", "scp-gateway", "nginx", "access-log",
+        "kafka", "postgres", "redis", "warehouse", "scp-gateway", "nginx", "access-log", "timer",
         *FUNCTIONS, *(f"{name}-trigger" for name in told["lag"]),
     }  # fmt: skip
     assert {part["state"] for part in told["parts"]} == {"RUNNING"}

@@ -33,12 +33,20 @@ def test_reads_a_declaration(tmp_path: Path) -> None:
     assert (spec.trigger.max_events, spec.trigger.gather) == (7, "partition")
 
 
+def test_reads_a_schedule(tmp_path: Path) -> None:
+    text = GOOD.partition("[tool.pacsless.trigger]")[0].replace('kind = "event"', 'kind = "timer"')
+    text = text.replace('handles = ["org.pacsless.instance.stored.v1"]', 'schedule = "5 * * * *"')
+    spec = load_functions(declare(tmp_path, text))["do_this"]
+    assert (str(spec.schedule), spec.trigger, spec.topics) == ("5 * * * *", None, ())
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
         ("do-this", "do-that"),
         ('kind = "event"', 'kind = "http"'),
         ('kind = "event"', ""),
+        ('kind = "event"', 'kind = "event"\nschedule = "* * * * *"'),
         ("instance.stored.v1", "instance.stored.v9"),
         ("max_events = 7", "max_events = 0"),
         ("max_events = 7", "max_event = 7"),
@@ -55,5 +63,6 @@ def test_every_function_of_this_repository_is_declared() -> None:
     functions = load_functions()
     assert {"extract_tags", "load_doris", "build_metadata", "transcode"} <= set(functions)
     for spec in functions.values():
-        assert (spec.trigger is None) == (spec.kind == "http")
+        assert (spec.trigger is None) == (spec.kind != "event")
+        assert (spec.schedule is None) == (spec.kind != "timer")
         assert spec.summary.endswith(".")

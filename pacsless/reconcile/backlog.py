@@ -1,0 +1,84 @@
+"""Never far ahead of the functions: how many events wait for them, and waiting for that to end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pacsless.bus import function_lag
+from pacsless.errors import Unavailable
+from pacsless.events import InstanceIndexed, InstanceStored, SeriesRevised
+from pacsless.settings import Settings
+
+READERS: Final = {
+    "extract_tags": (InstanceStored.TOPIC,),
+    "build_metadata": (SeriesRevised.TOPIC,),
+    "load_doris": (SeriesRevised.TOPIC, InstanceIndexed.TOPIC),
+}
+"""The functions that make everything derived. An image has one of them, so they stand here."""
+
+MOST: Final = 2000
+"""Events that may wait before no more are announced."""
+_PAUSE: Final = 0.5
+
+
+class Backlog:
+    """Events that were announced and are not handled yet.
+
+    Parameters
+    ----------
+    settings
+        Where Kafka is.
+    most
+        How many may wait.
+    patience
+        Seconds to wait for room.
+    """
+
+    def __init__(self, settings: Settings, most: int = MOST, patience: float = math.inf) -> None:
+        self._settings = settings
+        self._most = most
+        self._patience = patience
+        self._room = 0
+
+    def waiting(self) -> int:
+        """Count the events that wait.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``.
+        """
+        lag = function_lag(self._settings, READERS)
+        return sum(count for topics in lag.values() for count in topics.values())
+
+    def make_room(self, events: int = 1) -> None:
+        """Wait until `events` more may be announced.
+
+        Raises
+        ------
+        Unavailable
+            ``backlog``, if the functions do not get on; ``broker``.
+        """
+        deadline = time.monotonic() + self._patience
+        # The broker is asked once for as many as there is room for.
+        while self._room < events:
+            waiting = self.waiting()
+            if waiting and waiting > self._most - events:
+                if time.monotonic() > deadline:
+                    raise Unavailable(
+                        "backlog",
+                        f"{waiting} events wait for the functions: see what pacsless status says",
+                    )
+                time.sleep(_PAUSE)
+                continue
+            self._room = max(events, self._most - waiting)
+        self._room -= events
+
+    def drain(self, say: Callable[[int], None] = lambda _waiting: None) -> None:
+        """Wait until none waits, and say how many do meanwhile."""
+        while waiting := self.waiting():
+            say(waiting)
+            time.sleep(_PAUSE)

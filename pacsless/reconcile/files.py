@@ -1,0 +1,97 @@
+"""An original as the event that once told of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+
+from pacsless.archive import Archive, Stat
+from pacsless.codec import time_at
+from pacsless.dicom.part10 import split_part10
+from pacsless.dicom.scan import scan
+from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
+from pacsless.events import InstanceStored
+from pacsless.identity import InstanceIdentity
+
+VIA: Final = "rebuild"
+_BLOCK: Final = 1 << 20
+
+
+def studies(archive: Archive, tenant_id: str) -> list[str]:
+    """Return the Study Instance UIDs a tenant has files of, sorted."""
+    return sorted(archive.folders(f"{tenant_id}/"))
+
+
+def files_of(
+    archive: Archive, tenant_id: str, study_instance_uid: str
+) -> Iterator[tuple[InstanceIdentity | None, Stat]]:
+    """Yield the files of a study; the identity is None where the name is not an original's."""
+    for stat in archive.list(f"{tenant_id}/{study_instance_uid}/"):
+        try:
+            yield InstanceIdentity.of_key(stat.key), stat
+        except InvalidIdentity:
+            yield None, stat
+
+
+def digest_of(archive: Archive, key: str) -> str:
+    """Read a file and return its SHA-256, hexadecimal.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    ArchiveUnavailable
+        If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with archive.open(key) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def stored_event(archive: Archive, identity: InstanceIdentity) -> InstanceStored:
+    """Make from a file the event the gateway published when it stored it.
+
+    It has the same id. What only the connection knew is empty.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    Unprocessable
+        If it does not say whose it is, or is another instance than its path says.
+    """
+    stat = archive.stat(identity.key)
+    if stat is None:
+        raise NotFound("no-such-key", "no such file in the archive")
+    digest, size = hashlib.sha256(), 0
+    with archive.open(identity.key) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+        file.seek(0)
+        syntax = split_part10(file).transfer_syntax
+        found = scan(file, syntax)
+    said = (found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid)
+    path = (identity.study_instance_uid, identity.series_instance_uid, identity.sop_instance_uid)
+    if said != path:
+        raise Unprocessable("misplaced", "the data set is of another instance than its path")
+    return InstanceStored(
+        tenant_id=identity.tenant_id,
+        study_instance_uid=identity.study_instance_uid,
+        series_instance_uid=identity.series_instance_uid,
+        sop_instance_uid=identity.sop_instance_uid,
+        transfer_syntax=syntax,
+        patient_id=found.patient_id,
+        file_name=f"{identity.sop_instance_uid}.dcm",
+        file_size=size,
+        file_path=identity.key,
+        sha256=digest.hexdigest(),
+        received_at=time_at(round(stat.modified * 1e6) * 1000),
+        via=VIA,
+        calling_ae_title="",
+        called_ae_title="",
+        remote_address="",
+    )

@@ -1,0 +1,103 @@
+"""Looking at a study in all four places."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from dataclasses import dataclass
+
+from pacsless.archive import Archive
+from pacsless.errors import InvalidIdentity
+from pacsless.identity import SeriesIdentity, study_metadata_key, valid_uid
+from pacsless.metadata import read_document
+from pacsless.postgres import Database
+from pacsless.reconcile import files, ledger
+from pacsless.reconcile.study import File, Study
+from pacsless.reconcile.warehouse import WarehouseRows
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a study is looked at."""
+
+    archive: Archive
+    database: Database
+    warehouse: WarehouseRows
+
+
+def studies(places: Places, tenant_id: str) -> list[str]:
+    """Return the Study Instance UIDs of a tenant that are known anywhere, sorted."""
+    found = {
+        *files.studies(places.archive, tenant_id),
+        *ledger.studies(places.database, tenant_id),
+        *places.warehouse.studies(tenant_id),
+    }
+    return sorted(uid for uid in found if _is_uid(uid))
+
+
+def _is_uid(name: str) -> bool:
+    try:
+        valid_uid(name)
+    except InvalidIdentity:
+        return False
+    return True
+
+
+def look(places: Places, tenant_id: str, study: str, settle: float) -> Study:
+    """Gather what is known of a study.
+
+    Parameters
+    ----------
+    places
+        Where to look.
+    tenant_id, study
+        Whose, and which.
+    settle
+        Seconds a change may be on its way through the functions.
+    """
+    # From the end of the flow to its start: what arrives meanwhile is seen as
+    # young, and not as missing further down.
+    images = places.warehouse.images(tenant_id, study)
+    states = places.warehouse.states(tenant_id, study)
+    documents = _documents(places, tenant_id, study)
+    series = ledger.series(places.database, tenant_id, study, settle)
+    rows = ledger.rows(places.database, tenant_id, study)
+    found, strays = {}, set()
+    before = time.time() - settle
+    for identity, stat in files.files_of(places.archive, tenant_id, study):
+        if identity is None:
+            strays.add(stat.key)
+        else:
+            instance = (identity.series_instance_uid, identity.sop_instance_uid)
+            found[instance] = File(stat.size, stat.modified < before)
+    return Study(
+        files=found,
+        strays=frozenset(strays),
+        rows=rows,
+        series=series,
+        documents=documents,
+        images=images,
+        states=states,
+    )
+
+
+def _documents(places: Places, tenant_id: str, study: str) -> dict[str, bytes]:
+    found = {}
+    keys = {"": study_metadata_key(tenant_id, study)}
+    for uid in places.archive.folders(f"{tenant_id}/{study}/"):
+        if _is_uid(uid):
+            keys[uid] = SeriesIdentity(tenant_id, study, uid).metadata_key
+    for uid, key in keys.items():
+        content = read_document(places.archive, key)
+        if content and _is_compressed(places.archive, key, content):
+            found[uid] = content
+    return found
+
+
+def _is_compressed(archive: Archive, key: str, content: bytes) -> bool:
+    stored = read_document(archive, f"{key}.gz")
+    try:
+        return stored is not None and gzip.decompress(stored) == content
+    except (OSError, EOFError, zlib.error):
+        return False
