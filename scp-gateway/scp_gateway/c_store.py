@@ -45,7 +45,8 @@ class Reception:
         self._request = request
         self._sender = sender
         self._started = time.monotonic()
-        self._received_ns = time.time_ns()
+        # Whole microseconds: events state no more, and a rebuild reads it back from the file.
+        self._received_ns = time.time_ns() // 1000 * 1000
         self._received_at = time_at(self._received_ns)
         self.bytes = 0
         """Of the data set, as far as it has come."""

@@ -83,6 +83,7 @@ def test_what_is_stored_is_told(
         assert isinstance(one, InstanceStored)
         modified = (gateway.archive / one.file_path).stat().st_mtime_ns
         assert time_at(modified) == one.received_at, "a rebuild finds it there"
+        assert modified % 1000 == 0, "no time in between that could be rounded up"
     assert len(stored) == len(events(empty_kafka, InstanceReceived)) == 30
     assert gateway.stop() == 0
     assert outbox_depth(gateway.spool).entries == 0
