@@ -7,8 +7,10 @@ when the stored document lags behind the files.
 
 from __future__ import annotations
 
+import gzip
 import logging
 import threading
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
@@ -107,6 +109,20 @@ def read_document(archive: Archive, key: str) -> bytes | None:
             return file.read()
     except NotFound:
         return None
+
+
+def read_whole_document(archive: Archive, key: str) -> bytes | None:
+    """Return a stored document if its compressed form says the same.
+
+    Two builders may have left a mixed pair, and a crash half of one.
+    """
+    content = read_document(archive, key)
+    compressed = None if content is None else read_document(archive, f"{key}.gz")
+    try:
+        whole = compressed is not None and gzip.decompress(compressed) == content
+    except (OSError, EOFError, zlib.error):
+        return None
+    return content if whole else None
 
 
 def describe_series(

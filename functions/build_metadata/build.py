@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,13 @@ from typing import TYPE_CHECKING, Final
 from pacsless.dicom import document
 from pacsless.errors import Busy
 from pacsless.identity import SeriesIdentity, study_metadata_key
-from pacsless.metadata import EntryMemory, describe_series, originals, read_document
+from pacsless.metadata import (
+    EntryMemory,
+    describe_series,
+    originals,
+    read_document,
+    read_whole_document,
+)
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -160,19 +165,10 @@ def store(archive: Archive, key: str, content: bytes) -> None:
     is zero, so equal documents are equal files. What is there already is not
     written again: a replay costs reading.
     """
-    if read_document(archive, key) == content and _is_compressed(archive, key, content):
+    if read_whole_document(archive, key) == content:
         return
     archive.replace(f"{key}.gz", gzip.compress(content, _GZIP_LEVEL, mtime=0))
     archive.replace(key, content)
-
-
-def _is_compressed(archive: Archive, key: str, content: bytes) -> bool:
-    """Whether the compressed form says the same: two builders may have left a mixed pair."""
-    stored = read_document(archive, f"{key}.gz")
-    try:
-        return stored is not None and gzip.decompress(stored) == content
-    except (OSError, EOFError, zlib.error):
-        return False
 
 
 def _record(transaction: Transaction, built: list[Built]) -> None:

@@ -65,12 +65,6 @@ def studies(database: Database, tenant_id: str) -> list[str]:
     return [str(row[0]) for row in database.run(lambda t: t.run(sql, tenant=tenant_id))]
 
 
-def count(database: Database, tenant_id: str) -> int:
-    """Count the instances of a tenant."""
-    sql = "SELECT count(*) FROM instance WHERE tenant_id = :tenant"
-    return int(database.run(lambda t: t.run(sql, tenant=tenant_id))[0][0])
-
-
 def rows(database: Database, tenant_id: str, study: str) -> dict[Instance, LedgerRow]:
     """Return the ledger of a study."""
     found = database.run(lambda t: t.run(_ROWS, tenant=tenant_id, study=study))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import time
-import zlib
 from dataclasses import dataclass
 
 from pacsless.archive import Archive
 from pacsless.errors import InvalidIdentity
 from pacsless.identity import SeriesIdentity, study_metadata_key, valid_uid
-from pacsless.metadata import read_document
+from pacsless.metadata import read_whole_document
 from pacsless.postgres import Database
 from pacsless.reconcile import files, ledger
 from pacsless.reconcile.study import File, Study
@@ -89,15 +87,7 @@ def _documents(places: Places, tenant_id: str, study: str) -> dict[str, bytes]:
         if _is_uid(uid):
             keys[uid] = SeriesIdentity(tenant_id, study, uid).metadata_key
     for uid, key in keys.items():
-        content = read_document(places.archive, key)
-        if content and _is_compressed(places.archive, key, content):
+        content = read_whole_document(places.archive, key)
+        if content is not None:
             found[uid] = content
     return found
-
-
-def _is_compressed(archive: Archive, key: str, content: bytes) -> bool:
-    stored = read_document(archive, f"{key}.gz")
-    try:
-        return stored is not None and gzip.decompress(stored) == content
-    except (OSError, EOFError, zlib.error):
-        return False

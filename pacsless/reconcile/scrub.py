@@ -39,8 +39,7 @@ class Scrub:
     """Reads files again and compares their digests with the ledger's.
 
     It goes through a tenant's studies in the order of their UIDs, a share of
-    the instances each run, from where the last run stopped; then from the
-    first again.
+    them each run, from where the last run stopped; then from the first again.
     """
 
     places: Places
@@ -58,7 +57,7 @@ class Scrub:
         Parameters
         ----------
         tenant_id, share
-            Whose, and how much of them, 0 to 1; a study is read whole.
+            Whose, and the files of how many of the studies, 0 to 1.
         found
             Told of each file that is not what was received, with its study.
         until
@@ -70,15 +69,15 @@ class Scrub:
             Files read.
         """
         database = self.places.database
-        wanted = math.ceil(share * ledger.count(database, tenant_id))
         sweep = Sweep(database, tenant_id, "scrub")
         every = ledger.studies(database, tenant_id)
+        wanted = math.ceil(share * len(every))
         read = 0
         position = sweep.unfinished() or sweep.begin()
         after = [one for one in every if one > position.after_study]
         # From the first again, but no study twice in a run.
-        for study in [*after, *every[: len(every) - len(after)]]:
-            if read >= wanted or time.monotonic() > until:
+        for study in [*after, *every[: len(every) - len(after)]][:wanted]:
+            if time.monotonic() > until:
                 break
             read_now = self._study(tenant_id, study, found)
             read += read_now

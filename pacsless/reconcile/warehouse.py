@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -30,13 +31,14 @@ _TABLES: Final = ("dicom_state_meta", "dicom_image_meta")
 
 
 class WarehouseRows:
-    """Rows of the warehouse; connects on first use, and anew after an error."""
+    """Rows of the warehouse; connects on first use, and anew after an error. Thread-safe."""
 
     def __init__(self, host: str, port: int, user: str, password: str, database: str) -> None:
         self._address: dict[str, Any] = {
             "host": host, "port": port, "user": user, "password": password, "database": database,
         }  # fmt: skip
         self._connection: pymysql.Connection[Any] | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -85,7 +87,7 @@ class WarehouseRows:
                 connection._force_close()  # type: ignore[attr-defined]  # no goodbye to wait for
 
     def _ask(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
-        with self._translated():
+        with self._lock, self._translated():
             import pymysql
 
             if self._connection is None:
