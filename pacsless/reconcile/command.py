@@ -36,7 +36,7 @@ def rebuild(tenant_id: str, into: str, *, restart: bool, no_wait: bool, as_json:
 
     Every file is announced again, and the functions do what they did when it
     came; what is there already stays as it is. An interrupted run goes on
-    where it stopped. The exit code is 0 if every file could be read.
+    where it stopped. The exit code is 0 if every file could be announced.
     """
     with _sweeper() as sweeper:
         valid_tenant(tenant_id)
@@ -56,15 +56,19 @@ def rebuild(tenant_id: str, into: str, *, restart: bool, no_wait: bool, as_json:
         click.echo(json.dumps({"tenant": tenant_id, "into": list(parts)} | done.as_dict()))
     else:
         _print_rebuilt(done, waited=not no_wait)
-    sys.exit(1 if done.unreadable_count else 0)
+    sys.exit(1 if done.unreadable_count or done.altered_count else 0)
 
 
 def _print_rebuilt(done: Rebuilt, *, waited: bool) -> None:
     end = "and the functions have handled all of it" if waited else "the functions go on"
     click.echo(f"{done.instances} events of {done.studies} studies are announced, {end}.")
-    if done.unreadable_count:
-        click.echo(f"{done.unreadable_count} files do not say what they are:", err=True)
-        for key in done.unreadable:
+    for count, what, keys in (
+        (done.unreadable_count, "do not say what they are", done.unreadable),
+        (done.altered_count, "are not what was received; restore them", done.altered),
+    ):
+        if count:
+            click.echo(f"{count} files {what}:", err=True)
+        for key in keys:
             click.echo(f"  {key}", err=True)
 
 

@@ -18,6 +18,10 @@ VIA: Final = "rebuild"
 _BLOCK: Final = 1 << 20
 
 
+class Altered(Unprocessable):
+    """A file has another digest than its row."""
+
+
 def studies(archive: Archive, tenant_id: str) -> list[str]:
     """Return the Study Instance UIDs a tenant has files of, sorted."""
     return sorted(archive.folders(f"{tenant_id}/"))
@@ -51,13 +55,25 @@ def digest_of(archive: Archive, key: str) -> str:
     return digest.hexdigest()
 
 
-def stored_event(archive: Archive, identity: InstanceIdentity) -> InstanceStored:
+def stored_event(
+    archive: Archive, identity: InstanceIdentity, known: str | None = None
+) -> InstanceStored:
     """Make from a file the event the gateway published when it stored it.
 
     It has the same id. What only the connection knew is empty.
 
+    Parameters
+    ----------
+    archive, identity
+        Where, and which.
+    known
+        Digest the ledger has of it. A file that has changed since is announced to
+        nobody: the index would take its new digest for the right one.
+
     Raises
     ------
+    Altered
+        If the file has another digest.
     NotFound
         If there is no such file.
     Unprocessable
@@ -71,6 +87,8 @@ def stored_event(archive: Archive, identity: InstanceIdentity) -> InstanceStored
         while block := file.read(_BLOCK):
             digest.update(block)
             size += len(block)
+        if known is not None and digest.hexdigest() != known:
+            raise Altered("altered", "the file is not what was received")
         file.seek(0)
         syntax = split_part10(file).transfer_syntax
         found = scan(file, syntax)

@@ -43,7 +43,7 @@ class Mend:
         set of Drift
             Those that are mended by what was announced.
         list of Drift
-            What was found out on the way: files that do not say what they are.
+            What was found out on the way: files that must not be announced.
         """
         wanted = [one for one in drifts if not one.kind.is_alarm]
         new = {_instance(one) for one in wanted if one.kind is Kind.FILE_WITHOUT_ROW}
@@ -56,30 +56,36 @@ class Mend:
             ledger.renumber(self.places.database, tenant_id, uid)
             again |= study.rows.keys()
         tried = new | (again & study.files.keys())
-        unreadable = self._files(tenant_id, uid, tried)
+        alarms = self._files(tenant_id, uid, tried, study)
         if new:
             ledger.note_announced(self.places.database, tenant_id, uid, new)
         self._series(tenant_id, uid, {one.series for one in wanted if not one.sop})
-        mended = {one for one in wanted if not one.sop or _instance(one) in tried - unreadable}
-        return mended, [Drift(Kind.FILE_UNREADABLE, *one) for one in sorted(unreadable)]
+        done = tried - {_instance(one) for one in alarms}
+        return {one for one in wanted if not one.sop or _instance(one) in done}, alarms
 
-    def _files(self, tenant_id: str, uid: str, wanted: Collection[Instance]) -> set[Instance]:
-        """Announce files; return those that do not say what they are."""
-        unreadable: set[Instance] = set()
+    def _files(
+        self, tenant_id: str, uid: str, wanted: Collection[Instance], study: Study
+    ) -> list[Drift]:
+        """Announce files; return those that have changed or do not say what they are."""
+        alarms: list[Drift] = []
         chunk: list[Event] = []
         for instance in sorted(wanted):
             try:
                 identity = InstanceIdentity(tenant_id, uid, *instance)
-                chunk.append(files.stored_event(self.places.archive, identity))
+                row = study.rows.get(instance)
+                known = None if row is None else row.sha256
+                chunk.append(files.stored_event(self.places.archive, identity, known))
             except NotFound:
                 continue  # removed a moment ago
+            except files.Altered:
+                alarms.append(Drift(Kind.OTHER_DIGEST, *instance))
             except Unprocessable:
-                unreadable.add(instance)
+                alarms.append(Drift(Kind.FILE_UNREADABLE, *instance))
             if len(chunk) >= _CHUNK:
                 self._publish(chunk)
                 chunk = []
         self._publish(chunk)
-        return unreadable
+        return alarms
 
     def _series(self, tenant_id: str, uid: str, wanted: Collection[str]) -> None:
         if not wanted:

@@ -41,6 +41,9 @@ class Rebuilt:
     unreadable: list[str] = field(default_factory=list)
     """Archive keys, at most five, of files that do not say what they are."""
     unreadable_count: int = 0
+    altered: list[str] = field(default_factory=list)
+    """Archive keys, at most five, of files that are not what was received."""
+    altered_count: int = 0
     finished: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -160,12 +163,18 @@ class Rebuild:
 
     def _stored(self, tenant_id: str, study: str, so_far: Rebuilt) -> Iterator[Event]:
         archive = self.places.archive
+        rows = ledger.rows(self.places.database, tenant_id, study)
         originals = [one for one, _ in files.files_of(archive, tenant_id, study) if one is not None]
         for identity in sorted(originals):
             try:
-                yield files.stored_event(archive, identity)
+                row = rows.get((identity.series_instance_uid, identity.sop_instance_uid))
+                yield files.stored_event(archive, identity, row.sha256 if row else None)
             except NotFound:
                 continue  # removed a moment ago
+            except files.Altered:
+                so_far.altered_count += 1
+                if len(so_far.altered) < _EXAMPLES:
+                    so_far.altered.append(identity.key)
             except Unprocessable:
                 so_far.unreadable_count += 1
                 if len(so_far.unreadable) < _EXAMPLES:

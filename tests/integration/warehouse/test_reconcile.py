@@ -168,6 +168,21 @@ def test_what_only_a_person_can_mend_is_an_alarm(site: Site, neighbour: Site, ha
     assert kinds(neighbour.reconcile(share=1.0)) == set()
 
 
+def test_a_file_that_has_changed_is_never_taken_for_right(site: Site) -> None:
+    stored = site.fill()
+    flipped_byte(site, site.folder / stored[0].file_path)
+    ledger_of = "SELECT sop_instance_uid, sha256 FROM instance WHERE tenant_id = :tenant ORDER BY 1"
+    before = site.sql(ledger_of)
+    site.forget_warehouse()
+    report = site.reconcile(repair=True)
+    assert report.drift["other-digest"].count == 1
+    assert report.left == 2, "its alarm, and its row of the warehouse"
+    done = site.rebuild.run(site.tenant, ["index", "warehouse"])
+    assert done.altered == [stored[0].file_path] and done.altered_count == 1
+    assert done.instances == len(stored) - 1
+    assert site.sql(ledger_of) == before
+
+
 def test_a_file_nobody_can_read_is_an_alarm_and_makes_one_dead_letter(site: Site) -> None:
     site.fill()
     poison, junk = site.add(1), site.add(1)
