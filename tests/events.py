@@ -49,7 +49,7 @@ _VALUES: dict[str, dict[str, Any]] = {
         "tenant_id": "default",
         "study_instance_uid": "1.2.3",
         "series_instance_uid": "1.2.3.4",
-        "revision": 7,
+        "revision": 9,
         "study_revision": 9,
         "updated_at": _TIME,
         "number_of_series_related_instances": 1,

@@ -41,6 +41,9 @@ ON CONFLICT (tenant_id, study_instance_uid, series_instance_uid) DO UPDATE SET
     instances = excluded.instances, left_out = excluded.left_out,
     revision = greatest(stored.revision, excluded.revision),
     sha256 = excluded.sha256, built_at = now()
+WHERE (stored.instances, stored.left_out, stored.sha256)
+        <> (excluded.instances, excluded.left_out, excluded.sha256)
+    OR stored.revision < excluded.revision
 """
 
 

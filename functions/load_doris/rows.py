@@ -89,7 +89,10 @@ def rows_of(event: Event) -> Iterable[tuple[Table, Row]]:
     """The rows an event becomes."""
     match event:
         case SeriesRevised():
-            return [(STATE, _series(event)), (STATE, _study(event))]
+            # The study was updated when its newest series was: another's event names
+            # the same revision of the study, and an older time.
+            newest = event.revision == event.study_revision
+            return [(STATE, _series(event)), *([(STATE, _study(event))] if newest else [])]
         case InstanceIndexed():
             return [(IMAGE, _image(event))]
         case InstanceReceived():

@@ -91,6 +91,15 @@ class Builder:
             )
         )
 
+    def built_at(self) -> list[Any]:
+        return self.database.run(
+            lambda t: t.run(
+                "SELECT series_instance_uid, built_at FROM metadata_document"
+                " WHERE tenant_id = :tenant ORDER BY series_instance_uid",
+                tenant=self.tenant,
+            )
+        )
+
 
 @pytest.fixture
 def builder(postgres: PostgresServer, tmp_path: Path) -> Iterator[Builder]:
@@ -134,9 +143,10 @@ def test_a_replay_writes_nothing(builder: Builder) -> None:
         for key in (series.metadata_key, study_metadata_key(builder.tenant, builder.study))
         for suffix in ("", ".gz")
     ]
-    before = [builder.archive.stat(key) for key in keys]
-    builder(series, revision=3)
-    assert [builder.archive.stat(key) for key in keys] == before
+    before = [builder.archive.stat(key) for key in keys], builder.built_at()
+    for revision in (3, 5):
+        builder(series, revision=revision)
+        assert ([builder.archive.stat(key) for key in keys], builder.built_at()) == before
     assert {row[3] for row in builder.rows()} == {5}
 
 
