@@ -1,13 +1,15 @@
 """One conversion: original in, rendition beside it, and the event that says so.
 
 Repeating a request changes nothing: a rendition is written once, and its event
-has the same id every time.
+has the same id every time. A repeat states when the rendition was written, which
+is before the first event's time, so that one stays in the warehouse.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from functions.transcode.verification import verify
@@ -50,7 +52,7 @@ def make_rendition(
     """
     began = time.monotonic()
     try:
-        size, sha256 = _rendition(request, archive)
+        size, sha256, converted_at = _rendition(request, archive)
     except _Failed as failure:
         return InstanceConversionFailed(
             **_about(request),
@@ -64,7 +66,7 @@ def make_rendition(
         rendition_path=request.identity.rendition_key(request.target_transfer_syntax),
         rendition_size=size,
         rendition_sha256=sha256,
-        converted_at=now(),
+        converted_at=converted_at,
         duration_ms=round((time.monotonic() - began) * 1000, 3),
     )
 
@@ -81,17 +83,18 @@ def _about(request: InstanceConversionRequested) -> dict[str, str]:
     }
 
 
-def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[int, str]:
-    """Make the rendition unless it is there; return its size and digest."""
+def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[int, str, str]:
+    """Make the rendition unless it is there; return its size, its digest and its time."""
     if request.target_transfer_syntax != EXPLICIT_VR_LITTLE_ENDIAN:
         raise _Failed(
             "encode",
             Unprocessable("unknown-target", "only Explicit VR Little Endian can be written"),
         )
     key = request.identity.rendition_key(request.target_transfer_syntax)
-    if archive.stat(key) is not None:
+    made = archive.stat(key)
+    if made is not None:
         with archive.open(key) as file:
-            return _digest(file)
+            return *_digest(file), _iso_time(made.modified)
     try:
         original = archive.open(request.identity.key)
     except NotFound as error:
@@ -103,7 +106,7 @@ def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[
     except AlreadyKept:
         # Another worker was quicker; the same bytes make the same rendition.
         archive.discard(sealed)
-    return sealed.size, sealed.sha256
+    return sealed.size, sealed.sha256, now()
 
 
 def _converted(original: BinaryIO, archive: Archive) -> Sealed:
@@ -136,3 +139,8 @@ def _digest(file: BinaryIO) -> tuple[int, str]:
         digest.update(chunk)
         size += len(chunk)
     return size, digest.hexdigest()
+
+
+def _iso_time(seconds: float) -> str:
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")

@@ -105,6 +105,7 @@ def test_repeating_a_request_changes_nothing(archive: FileArchive) -> None:
         first.rendition_sha256,
         first.rendition_size,
     )
+    assert again.converted_at < first.converted_at, "the warehouse keeps the first one's row"
     assert archive.stat(first.rendition_path) == before
     assert not list((archive.root / INCOMING).iterdir())
 
