@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up down status logs demo test lint format check bench crash docs lock clean
+.PHONY: help setup setup-test up down status logs demo test lint format check bench crash faults docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: setup ## Measure ingest beside its peers, into docs/benchmarks.md (10 min
 
 crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 GB: half an hour (root)
 	@$(PYTHON) -m tests.crash $(CRASH)
+
+faults: setup-test ## Kill every part of a stack under load, 20 rounds, and replay its topics: an hour
+	@$(PYTHON) -m tests.faults $(FAULTS)
 
 docs: setup ## Renew the tables made from code
 	@$(PYTHON) -m pacsless.readme README.md

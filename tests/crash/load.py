@@ -48,14 +48,18 @@ class Instance:
 
 
 class Instances:
-    """Instances by number; the same seed and number give the same bytes."""
+    """A tenant's instances by number; the same seed and number give the same bytes.
 
-    def __init__(self, seed: int) -> None:
+    Tenants have the same UIDs for the same numbers, and other pixels.
+    """
+
+    def __init__(self, seed: int, tenant: str = "default") -> None:
         self.seed = seed
+        self.tenant = tenant
 
     def make(self, number: int, pixel_bytes: int = 0) -> tuple[Instance, bytes]:
         """Return an instance and its data set."""
-        chance = random.Random(f"{self.seed}/{number}")
+        chance = random.Random(f"{self.seed}/{self.tenant}/{number}")
         large = chance.random() < _LARGE_SHARE
         size = pixel_bytes or (LARGE if large else SMALL)
         uids = [
@@ -69,7 +73,7 @@ class Instances:
             content[at : at + len(placeholder)] = uid.encode()
         content[-size:] = chance.randbytes(size)
         digest = hashlib.sha256(content).hexdigest()
-        identity = InstanceIdentity("default", *uids)
+        identity = InstanceIdentity(self.tenant, *uids)
         return Instance(number, identity, len(content), digest), bytes(content)
 
 

@@ -20,7 +20,7 @@ from pacsless.postgres import Database
 from pacsless.stack import lifecycle
 from pacsless.stack.errors import StackError
 from pacsless.stack.settings import LOOPBACK, Ports, StackSettings
-from tests.ports import free_ports
+from tests.ports import free_base
 from tests.services import REPOSITORY, require
 
 
@@ -85,14 +85,6 @@ class Stack:
                 return list(transaction.run(query))
         finally:
             database.close()
-
-
-def free_base() -> int:
-    """Port from which on a stack finds all it needs free."""
-    while True:
-        (base,) = free_ports(1)
-        if base < 65000 and not Ports.at(base).in_use():
-            return base
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ import urllib3
 from pacsless.stack import lifecycle
 from pacsless.stack.errors import StackError
 from pacsless.stack.settings import FUNCTIONS, Ports, StackSettings
-from tests.e2e.conftest import Stack, free_base, running_stack
+from tests.e2e.conftest import Stack, running_stack
 from tests.eventually import eventually
+from tests.ports import free_base
 
 
 def processes(home: Path) -> list[str]:
