@@ -290,3 +290,7 @@ def _abandon(client: KafkaProducer) -> None:
 
     with contextlib.suppress(KafkaError):
         client.close(timeout=0)
+    # kafka-python 3.0.12 only says so if it cannot flush first, and closes nothing:
+    # a thread and its connections would be left with every broker that was lost.
+    client._sender.force_close()
+    client._closed = True

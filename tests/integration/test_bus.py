@@ -265,3 +265,15 @@ def test_what_was_sent_while_the_broker_was_away_arrives_once(tmp_path: Path) ->
     finally:
         producer.close()
         broker.stop()
+
+
+def test_a_connection_that_is_given_up_ends(kafka: KafkaBroker) -> None:
+    producer = Producer(kafka.settings, "test")
+    before = set(threading.enumerate())
+    producer.publish([STORED], "/test")
+    ended: list[BaseException | None] = []
+    with kafka.frozen():
+        producer.send_record(to_record(STORED, "/test"), ended.append)
+        producer.reset()
+        eventually(lambda: not set(threading.enumerate()) - before, within=20)
+    assert len(ended) == 1 and ended[0] is not None, "its records are given back"
