@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -25,6 +26,7 @@ from tests.faults.system import MUTATIONS, WITHOUT, FaultSettings, System
 from tests.ports import free_base
 
 _BASE: Final = "PACSLESS_PORT_BASE"
+_ENDED: Final = 128 + signal.SIGTERM
 
 
 @click.command()
@@ -50,6 +52,8 @@ def main(
     home.chmod(0o755)  # PostgreSQL's user must reach its data
     if without:
         os.environ[WITHOUT] = without
+    # Of a stack whose harness was ended nothing must stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_ENDED))
     size = Size(instances=instances, strikes=strikes, senders=senders)
     reports: list[Report] = []
     killed: dict[str, int] = {}
