@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -73,14 +74,20 @@ class System:
     def __enter__(self) -> System:
         self.settings.home.mkdir(parents=True, exist_ok=True)
         (self.settings.home / "proof").mkdir(exist_ok=True)
-        for patience in range(_STARTS, 0, -1):
-            try:
-                lifecycle.up(self.settings)
-                break
-            except StackError:
-                if patience == 1:
-                    raise  # what did start keeps running: the next try waits for the rest
+        try:
+            self._start()
+        except BaseException:
+            lifecycle.down(self.settings)
+            raise
         return self
+
+    def _start(self) -> None:
+        for _ in range(_STARTS - 1):
+            with contextlib.suppress(StackError):
+                lifecycle.up(self.settings)
+                return
+            # What did start keeps running: the next try waits for the rest.
+        lifecycle.up(self.settings)
 
     def __exit__(self, *_: object) -> None:
         lifecycle.down(self.settings)
