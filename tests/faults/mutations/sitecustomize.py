@@ -5,9 +5,9 @@ Python imports this module before anything else if its folder is first in
 concerns, if what is to be replaced is not there the process ends at once:
 
 - ``commit``: triggers commit a batch before the function has answered;
-- ``error``: extract_tags takes a dependency that is down for success;
+- ``error``: extract_tags takes an error for success;
 - ``series``: build_metadata leaves a series out of the study's document;
-- ``label``: load_doris names different loads alike;
+- ``label``: load_doris names all loads of a table alike;
 - ``tenant``: qido_rs answers everybody as the default tenant;
 - ``clock``: load_doris writes the time of the load into a row.
 """
@@ -41,12 +41,12 @@ def _commit() -> None:
 def _error() -> None:
     module, name = _there("functions.extract_tags.index", "", "index")
     index = getattr(module, name)
-    unavailable = importlib.import_module("pacsless.errors").Unavailable
+    failure = importlib.import_module("pacsless.errors").PacslessError
 
     def careless(*arguments: Any) -> Any:
         try:
             return index(*arguments)
-        except unavailable:
+        except failure:
             _reached()
             return []
 
@@ -69,7 +69,7 @@ def _label() -> None:
 
     def alike(table: str, sources: Any) -> str:
         _reached()
-        return f"{table}-{len(sources)}"
+        return table
 
     setattr(module, name, alike)
 
