@@ -11,23 +11,27 @@
 
     schedule = "*/10 * * * *"         # kind "timer" only; see `pacsless.schedule`
 
-    [tool.pacsless.trigger]           # kind "event" only; see `TriggerPolicy`
+    [tool.pacsless.trigger]           # kind "event" only; see `pacsless.policy`
     max_events = 100
+
+    [tool.pacsless.scale]             # likewise
+    lag_threshold = 100
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from pacsless.errors import PacslessError
 from pacsless.events import EVENTS
+from pacsless.policy import Policies, load_overrides, policies
 from pacsless.schedule import Schedule
 
 Kind = Literal["event", "http", "timer"]
-Gather = Literal["partition", "topic"]
 
 TIMEOUT_HEADER: Final = "X-Pacsless-Timeout"
 """Header of a request to a function: how many seconds the sender waits for the answer."""
@@ -38,44 +42,6 @@ FUNCTIONS_FOLDER: Final = Path(__file__).resolve().parents[1] / "functions"
 
 class InvalidDeclaration(PacslessError):
     """A function's pyproject.toml declares what cannot be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerPolicy:
-    """How the trigger feeds a function."""
-
-    max_events: int = 100
-    """Most events of a batch."""
-    max_bytes: int = 1 << 20
-    """Most bytes of a batch of more than one event."""
-    linger_ms: int = 20
-    """How long a batch that is not full waits for more."""
-    gather: Gather = "partition"
-    """What a lane is: one partition, or all of a topic's that this trigger holds."""
-    concurrency: int = 4
-    """Most batches in flight, each of another lane."""
-    attempts: int = 3
-    """Failures (crash, 500, no answer in time) until a batch is halved and a single
-    event becomes a dead letter."""
-    timeout_s: float = 120.0
-    """How long to wait for the function's answer."""
-    backoff_s: float = 0.5
-    """Pause after the first failure; doubles with each."""
-    backoff_max_s: float = 15.0
-    """Longest pause."""
-    rest: float = 0.0
-    """How many times as long as a batch took a lane waits for more before the next: for a
-    function whose work is saved by being done less often. 15 s at most."""
-
-    def __post_init__(self) -> None:
-        positive = (self.max_events, self.max_bytes, self.concurrency, self.attempts)
-        waits = (self.linger_ms, self.rest)
-        if min(positive) < 1 or min(waits) < 0 or self.gather not in get_args(Gather):
-            raise InvalidDeclaration(
-                "trigger", "numbers are positive, gather is partition or topic"
-            )
-        if not 0 < self.backoff_s <= self.backoff_max_s or self.timeout_s <= 0:
-            raise InvalidDeclaration("trigger", "0 < backoff_s <= backoff_max_s, 0 < timeout_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +59,8 @@ class FunctionSpec:
     """Event types it sends."""
     reads: str
     writes: str
-    trigger: TriggerPolicy | None
-    """None unless it is of kind ``event``."""
+    policies: Policies | None
+    """How it is fed and scaled; None unless it is of kind ``event``."""
     schedule: Schedule | None = None
     """None unless it is of kind ``timer``."""
 
@@ -113,13 +79,17 @@ def _topics(types: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(EVENTS[one].TOPIC for one in types))
 
 
-def load_functions(root: Path = FUNCTIONS_FOLDER) -> dict[str, FunctionSpec]:
+def load_functions(
+    root: Path = FUNCTIONS_FOLDER, overrides: Path | None = None
+) -> dict[str, FunctionSpec]:
     """Read every function's declaration.
 
     Parameters
     ----------
     root
         Folder with one folder per function.
+    overrides
+        File of an operator's policies (`pacsless.policy`), if there is one.
 
     Returns
     -------
@@ -130,16 +100,25 @@ def load_functions(root: Path = FUNCTIONS_FOLDER) -> dict[str, FunctionSpec]:
     ------
     InvalidDeclaration
         If one is not as the module describes.
+    InvalidPolicy
+        If a policy is not.
     """
-    return {
-        file.parent.name: _read(file.parent.name, tomllib.loads(file.read_text()))
+    documents = {
+        file.parent.name: tomllib.loads(file.read_text())
         for file in sorted(root.glob("*/pyproject.toml"))
     }
+    fed = [name for name, one in documents.items() if _declared(one).get("kind") == "event"]
+    wanted = load_overrides(overrides, fed) if overrides else {}
+    return {name: _read(name, one, wanted.get(name, {})) for name, one in documents.items()}
 
 
-def _read(name: str, document: dict[str, Any]) -> FunctionSpec:
+def _declared(document: dict[str, Any]) -> dict[str, Any]:
+    return dict(document.get("tool", {}).get("pacsless", {}))
+
+
+def _read(name: str, document: dict[str, Any], wanted: Mapping[str, Any]) -> FunctionSpec:
     try:
-        project, declared = document["project"], dict(document["tool"]["pacsless"])
+        project, declared = document["project"], _declared(document)
         kind = declared["kind"]
         handles, emits = (tuple(declared.get(key, ())) for key in ("handles", "emits"))
         unknown = [one for one in (*handles, *emits) if one not in EVENTS]
@@ -161,17 +140,10 @@ def _read(name: str, document: dict[str, Any]) -> FunctionSpec:
             emits=emits,
             reads=declared.get("reads", ""),
             writes=declared.get("writes", ""),
-            trigger=_policy(name, declared.get("trigger", {})) if kind == "event" else None,
+            policies=policies(name, _topics(handles), declared, wanted)
+            if kind == "event"
+            else None,
             schedule=Schedule.parse(declared["schedule"]) if kind == "timer" else None,
         )
     except KeyError as error:
         raise InvalidDeclaration("declaration", f"{name}: pyproject.toml lacks {error}") from None
-
-
-def _policy(name: str, declared: dict[str, Any]) -> TriggerPolicy:
-    unknown = set(declared) - {one.name for one in fields(TriggerPolicy)}
-    if unknown:
-        raise InvalidDeclaration(
-            "trigger", f"{name}: no such setting: {', '.join(sorted(unknown))}"
-        )
-    return TriggerPolicy(**declared)

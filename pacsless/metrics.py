@@ -42,13 +42,16 @@ REQUEST_SECONDS: Final = Histogram(
 )
 TRIGGER_LAG: Final = Gauge(
     "pacsless_trigger_lag",
-    "Events not handled yet in the partitions this trigger holds.",
+    "Events from the committed offset to the end, in the partitions this trigger holds.",
     ["function", "topic"],
 )
 TRIGGER_OLDEST_SECONDS: Final = Gauge(
     "pacsless_trigger_oldest_seconds",
-    "Age of the oldest event this trigger holds and has not handled.",
-    ["function"],
+    "Age of the oldest event not handled, read or not, in the partitions this trigger holds.",
+    ["function", "topic"],
+)
+TRIGGER_WORKERS: Final = Gauge(
+    "pacsless_trigger_workers", "Workers of the function this trigger runs.", ["function"]
 )
 TRIGGER_BATCHES: Final = Counter(
     "pacsless_trigger_batches",

@@ -57,10 +57,21 @@ def _read(name: str, kind: str, text: str) -> Any:
         except ValueError:
             raise InvalidSetting("setting", f"{name} is not a whole number") from None
     if kind == "bool":
-        if text.lower() not in _BOOLEANS:
-            raise InvalidSetting("setting", f"{name} is neither true nor false")
-        return _BOOLEANS[text.lower()]
+        return boolean(name, text)
     return text
+
+
+def boolean(name: str, text: str) -> bool:
+    """Read yes or no.
+
+    Raises
+    ------
+    InvalidSetting
+        If it is neither.
+    """
+    if text.lower() not in _BOOLEANS:
+        raise InvalidSetting("setting", f"{name} is neither true nor false")
+    return _BOOLEANS[text.lower()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +112,9 @@ class Settings(FromEnviron):
     """Share of the files that reconcile reads again in each run: all in a week."""
     reconcile_seconds: int = 240
     """How long a run of reconcile on its timer takes at most; the next one goes on."""
+    policies: str = ""
+    """File of what functions are fed and scaled by, if not as declared (`pacsless.policy`);
+    absolute."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     memory_limit_mb: int = 1024

@@ -5,6 +5,7 @@ survive a fork and gunicorn forks. Everything that means "the broker cannot do
 it now" is raised as `Unavailable` with the code ``broker``.
 """
 
+from pacsless.bus.connect import Fenced
 from pacsless.bus.consumer import Consumer, Message, Partition, Position
 from pacsless.bus.dead_letters import (
     Reference,
@@ -21,6 +22,7 @@ from pacsless.bus.topics import create_topics, extents, function_lag, group_id
 
 __all__ = [
     "Consumer",
+    "Fenced",
     "Lease",
     "Message",
     "Partition",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pacsless.errors import Unavailable
+from pacsless.errors import PacslessError, Unavailable
 from pacsless.settings import Settings
 
 MAX_MESSAGE_BYTES: Final = 8 << 20
@@ -29,6 +29,10 @@ def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
     }
 
 
+class Fenced(PacslessError):
+    """Another process has joined the group as the same instance; this one must end."""
+
+
 class broker_errors:  # noqa: N801  # reads as what it is: with broker_errors("cannot send"):
     """Raise what Kafka's client raises as ours.
 
@@ -41,6 +45,8 @@ class broker_errors:  # noqa: N801  # reads as what it is: with broker_errors("c
     ------
     Unavailable
         ``broker``.
+    Fenced
+        ``fenced``.
     """
 
     __slots__ = ("_doing",)
@@ -55,8 +61,19 @@ class broker_errors:  # noqa: N801  # reads as what it is: with broker_errors("c
     ) -> None:
         if error is None:
             return
-        from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+        from kafka.errors import (
+            FencedInstanceIdError,
+            KafkaError,
+            MessageSizeTooLargeError,
+            RecordListTooLargeError,
+        )
 
+        if isinstance(error, FencedInstanceIdError):
+            raise Fenced(
+                "fenced",
+                f"{self._doing}: another process has joined the group as the same instance and "
+                "taken this one's place: give each an instance of its own",
+            ) from None
         if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
             # Said of whatever was on its way beside the record, too.
             raise Unavailable(

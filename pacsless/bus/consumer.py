@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # None that is only ever emptied). The sizes fetched bound what that can be.
 _WHOLE_FETCH: Final = 1_000_000
 
+SESSION: Final = 15.0
+"""Seconds without a heartbeat after which a member's partitions go to the others."""
+NAMED_SESSION: Final = 45.0
+"""Likewise for a member that comes back under its name: time for a pod to be replaced."""
+
 
 class Partition(NamedTuple):
     """One partition of one topic."""
@@ -71,14 +76,23 @@ class Consumer:
         The group's id.
     client_id
         Name of this part in the broker's logs.
+    instance
+        Name of this member in the group (``group.instance.id``, KIP-345), which
+        no other may have at the same time. Whoever comes back with it within
+        the session gets the partitions it had, and no other member is disturbed;
+        so a named member does not leave the group when it closes. Empty for none.
 
     Raises
     ------
     Unavailable
         ``broker``, if none can be reached.
+
+    Notes
+    -----
+    Every method raises `Fenced` once another has joined as the same instance.
     """
 
-    def __init__(self, settings: Settings, group: str, client_id: str) -> None:
+    def __init__(self, settings: Settings, group: str, client_id: str, instance: str = "") -> None:
         from kafka import KafkaConsumer
         from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
@@ -86,6 +100,7 @@ class Consumer:
             self._client: KafkaConsumer = KafkaConsumer(
                 **client_options(settings, client_id),
                 group_id=group,
+                group_instance_id=instance or None,
                 # Never skip what came before the group existed.
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
@@ -95,10 +110,11 @@ class Consumer:
                 # A larger record comes too, alone.
                 max_partition_fetch_bytes=1 << 20,
                 fetch_max_bytes=16 << 20,
-                session_timeout_ms=15_000,
+                session_timeout_ms=int((NAMED_SESSION if instance else SESSION) * 1000),
                 max_poll_interval_ms=120_000,
             )
         _keep_unheard_joins(self._client._coordinator)
+        self._fenced = _heed_fencing(self._client._coordinator)
 
     def subscribe(
         self,
@@ -175,6 +191,8 @@ class Consumer:
         with broker_errors("cannot read"):
             found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=_WHOLE_FETCH)
             self._rejoin_if_forgotten()
+            for error in self._fenced:
+                raise error
         return [Message.of_record(one) for records in found.values() for one in records]
 
     def _rejoin_if_forgotten(self) -> None:
@@ -225,13 +243,23 @@ class Consumer:
             return None
         return Position(found.offset, found.metadata or "")
 
-    def lag(self, partition: Partition, position: int) -> int | None:
-        """Count the messages from `position` to the end, as of the last fetch."""
-        end = self._client.highwater(_their(partition))
-        return None if end is None else max(0, end - position)
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Ask for the offset that the next message of each will have.
+
+        Raises
+        ------
+        Unavailable
+            ``broker``.
+        """
+        wanted = [_their(one) for one in partitions]
+        if not wanted:
+            return {}
+        with broker_errors("cannot read the ends"):
+            found = self._client.end_offsets(wanted, timeout_ms=5_000)
+        return {Partition(one.topic, one.partition): end for one, end in found.items()}
 
     def close(self) -> None:
-        """Leave the group without committing anything more."""
+        """Leave the group, unless it is joined as an instance, without committing more."""
         with broker_errors("cannot close"):
             self._client.close(autocommit=False, timeout_ms=5_000)
 
@@ -259,6 +287,28 @@ def _keep_unheard_joins(coordinator: Any) -> None:
         return ended[1]
 
     coordinator._do_join_and_sync_async = join
+
+
+def _heed_fencing(coordinator: Any) -> list[Exception]:
+    """Return a list that gets the error when a heartbeat finds this member fenced.
+
+    kafka-python 3.0.12 logs it there and then stops its heartbeats; a member with
+    nothing to commit would never know.
+    """
+    from kafka.errors import FencedInstanceIdError
+
+    handle = coordinator._handle_heartbeat_response
+    found: list[Exception] = []
+
+    def handle_and_keep(*arguments: Any) -> Any:
+        try:
+            return handle(*arguments)
+        except FencedInstanceIdError as error:
+            found.append(error)
+            raise
+
+    coordinator._handle_heartbeat_response = handle_and_keep
+    return found
 
 
 def _their(partition: Partition) -> Any:

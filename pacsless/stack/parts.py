@@ -116,7 +116,8 @@ def services(settings: StackSettings) -> list[Part]:
     ports = settings.ports
     found, timed = [], []
     for name, spec in load_functions().items():
-        found.append(_function(settings, name))
+        if spec.kind == "http" or not settings.scale:
+            found.append(_function(settings, name))
         if spec.kind == "event":
             found.append(_trigger(settings, name))
         elif spec.kind == "timer":
@@ -183,15 +184,17 @@ def _function(settings: StackSettings, name: str) -> Part:
 
 
 def _trigger(settings: StackSettings, name: str) -> Part:
-    port = settings.ports.triggers[name]
+    port, part = settings.ports.triggers[name], f"{name}-trigger"
+    to: tuple[str, ...]
+    if settings.scale:
+        # Its workers end with it: back under its name, it finds no batch in hand.
+        to = ("--scale", "--instance", part)
+    else:
+        to = ("--target", f"http://{LOOPBACK}:{settings.ports.functions[name]}")
     return Part(
-        f"{name}-trigger",
+        part,
         Stage.TRIGGER,
-        _pacsless(
-            "trigger", "--function", name,
-            "--target", f"http://{LOOPBACK}:{settings.ports.functions[name]}",
-            "--metrics-port", port,
-        ),
+        _pacsless("trigger", "--function", name, *to, "--metrics-port", port),
         probes.http_ok(port, "/metrics"),
         f"http://{LOOPBACK}:{port}/metrics",
-    )  # fmt: skip
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pacsless.functions import load_functions
-from pacsless.settings import InvalidSetting, Settings
+from pacsless.settings import InvalidSetting, Settings, boolean
 from pacsless.stack.postgres import Postgres
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -159,6 +159,8 @@ class StackSettings:
     home: Path
     """Everything the stack writes lies below it; absolute."""
     ports: Ports = field(default_factory=Ports)
+    scale: bool = False
+    """Whether each trigger runs its function's workers, by lag, and none while idle."""
 
     def __post_init__(self) -> None:
         # The path stands in five programs' configurations, each with its own quoting.
@@ -171,7 +173,7 @@ class StackSettings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read ``PACSLESS_HOME`` and the ports.
+        """Read ``PACSLESS_HOME``, ``PACSLESS_SCALE`` and the ports.
 
         A stack that is running keeps the ports it was started with, so
         ``pacsless status`` finds it without repeating the settings of ``up``.
@@ -180,7 +182,11 @@ class StackSettings:
         home = Path(environ.get("PACSLESS_HOME") or REPOSITORY / ".pacsless").absolute()
         asked = any(name.startswith(_PREFIX) for name in environ)
         recorded = None if asked else cls(home=home)._recorded()
-        return cls(home=home, ports=recorded or Ports.from_environ(environ))
+        return cls(
+            home=home,
+            ports=recorded or Ports.from_environ(environ),
+            scale=boolean("PACSLESS_SCALE", environ.get("PACSLESS_SCALE", "false")),
+        )
 
     def _recorded(self) -> Ports | None:
         try:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.request import urlopen
 
-from pacsless.errors import PacslessError
+from pacsless.errors import PacslessError, Unavailable
 from pacsless.functions import load_functions
 from pacsless.stack import configuration
 from pacsless.stack.settings import LOOPBACK, StackSettings
 from pacsless.stack.supervision import PartState, Supervisor
 
 T = TypeVar("T")
+
+TRIGGER_WORKERS: Final = "pacsless_trigger_workers"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class Status:
     """Function, topic: events not handled yet."""
     dead_letters: dict[str, int] | None = None
     """Topic: events nobody could handle; topics without any are left out."""
+    workers: dict[str, int] | None = None
+    """Function to workers, of those whose trigger runs them (``PACSLESS_SCALE``)."""
     outbox: dict[str, float] | None = None
     """``depth``: records the gateway still owes Kafka; ``oldest_seconds``."""
     addresses: dict[str, str] = field(default_factory=dict)
@@ -66,6 +71,7 @@ def status(settings: StackSettings) -> Status:
     # In the direction events go: one that leaves the outbox meanwhile is seen in the lag.
     found.outbox = _asked(found, lambda: _outbox(settings))
     found.lag = _asked(found, lambda: _lag(settings))
+    found.workers = _asked(found, lambda: _workers(settings, found.parts))
     found.dead_letters = _asked(found, lambda: _dead_letters(settings))
     return found
 
@@ -86,6 +92,27 @@ def _lag(settings: StackSettings) -> dict[str, dict[str, int]]:
         name: spec.topics for name, spec in load_functions().items() if spec.kind == "event"
     }
     return function_lag(settings.client(), subscriptions)
+
+
+def _workers(settings: StackSettings, parts: list[PartState]) -> dict[str, int]:
+    own = {part.name for part in parts}
+    scaled = [
+        name for name, spec in load_functions().items() if spec.kind == "event" and name not in own
+    ]
+    return {name: _workers_of(name, settings.ports.triggers[name]) for name in scaled}
+
+
+def _workers_of(function: str, port: int) -> int:
+    wanted = f'{TRIGGER_WORKERS}{{function="{function}"}} '
+    try:
+        with urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith(wanted):
+            return int(float(line.removeprefix(wanted)))
+    raise Unavailable("trigger", f"{function}-trigger does not tell its workers")
 
 
 def _dead_letters(settings: StackSettings) -> dict[str, int]:

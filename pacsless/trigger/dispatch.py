@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import urllib3
 from urllib3.exceptions import (
@@ -49,6 +49,17 @@ class Outcome:
     code: str
 
 
+class Target(Protocol):
+    """Where batches go."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a batch may be handed out now."""
+
+    def send(self, items: Sequence[Item]) -> Outcome:
+        """Post a batch and wait for the answer; from any thread."""
+
+
 class Dispatcher:
     """Posts batches to one function; thread-safe.
 
@@ -63,6 +74,7 @@ class Dispatcher:
     """
 
     def __init__(self, target: str, timeout: float, concurrency: int) -> None:
+        self.ready = True
         self._target = target
         self._timeout = timeout
         self._http = urllib3.PoolManager(maxsize=concurrency, retries=False)

@@ -18,10 +18,11 @@ import re
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Final, NamedTuple
 
 from pacsless.bus import Message, Partition, Position
-from pacsless.functions import TriggerPolicy
+from pacsless.policy import TriggerPolicy
 
 EXHAUSTED: Final = "attempts-exhausted"
 """Code of a dead letter whose attempts left no other: the trigger died with it."""
@@ -115,7 +116,7 @@ class Lane:
     Parameters
     ----------
     policy
-        The function's.
+        The topic's.
     """
 
     def __init__(self, policy: TriggerPolicy) -> None:
@@ -131,6 +132,8 @@ class Lane:
         self._read: dict[Partition, int] = {}
         """The last offset that was read of each, or before the first to read."""
         self._suspects: dict[Partition, tuple[int, int]] = {}
+        self._stamps: dict[Partition, float] = {}
+        """Timestamp of the last event that was read of each."""
 
     def adopt(self, partition: Partition, position: Position | None) -> None:
         """Take a partition over from whoever committed `position`.
@@ -147,6 +150,7 @@ class Lane:
         """Append an event that was just read."""
         went_back = item.offset <= self._read[item.partition]
         self._read[item.partition] = item.offset
+        self._stamps[item.partition] = item.message.timestamp
         if went_back:
             # The log was made anew, or cut off by a crash of the broker: these
             # are other events, or a replay, which changes nothing.
@@ -171,11 +175,22 @@ class Lane:
         return self._busy
 
     @property
-    def oldest(self) -> float | None:
-        """Timestamp of the oldest event that is not done."""
-        if self._groups:
-            return self._groups[0].items[0].message.timestamp
-        return self._waiting[0].item.message.timestamp if self._waiting else None
+    def pending(self) -> int:
+        """How many events are not done of those that were read."""
+        return len(self._waiting) + sum(len(one.items) for one in self._groups)
+
+    def oldest(self, partition: Partition) -> float | None:
+        """Timestamp of a partition's first event that is not done.
+
+        If none is in hand, that of the last that was: the next to be read is about
+        as old. None if nothing was read of it yet.
+        """
+        grouped = (item for group in self._groups for item in group.items)
+        waiting = (one.item for one in self._waiting)
+        for item in chain(grouped, waiting):
+            if item.partition == partition:
+                return item.message.timestamp
+        return self._stamps.get(partition)
 
     def last_chance(self, now: float) -> bool:
         """Whether the next attempt is due and the last of an event that has failed before."""
@@ -279,6 +294,7 @@ class Lane:
         self._next.pop(partition, None)
         self._read.pop(partition, None)
         self._suspects.pop(partition, None)
+        self._stamps.pop(partition, None)
         self._waiting = deque(one for one in self._waiting if one.item.partition != partition)
         self._bytes = sum(len(one.item.body) for one in self._waiting)
         self._forget_released()

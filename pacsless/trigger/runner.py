@@ -11,19 +11,20 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from pacsless import metrics
 from pacsless.bus import Consumer, Message, Partition, Position
 from pacsless.codec import batch_item
 from pacsless.errors import Unavailable, Unprocessable
-from pacsless.functions import FunctionSpec, TriggerPolicy
+from pacsless.functions import FunctionSpec
+from pacsless.policy import Policies
 from pacsless.trigger.dead_letters import DeadLetters
-from pacsless.trigger.dispatch import Dispatcher, Outcome
+from pacsless.trigger.dispatch import Outcome, Target
 from pacsless.trigger.lane import Bury, Dispatch, Fate, Item, Lane
+from pacsless.trigger.report import Report
+from pacsless.trigger.workers import Workers
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _logger: Final = logging.getLogger(__name__)
 # messages this often; a lane that is free gets its next batch at once.
 _BUSY_SECONDS: Final = 0.02
 _IDLE_SECONDS: Final = 0.25
-_REPORT_SECONDS: Final = 10.0
+_MEASURE_SECONDS: Final = 2.0
 # A rebalance waits so long for the batches of a partition that goes; there is
 # no heartbeat meanwhile, and the session lasts 15 s.
 _RELEASE_SECONDS: Final = 8.0
@@ -44,10 +45,12 @@ class Runner:
     ----------
     spec
         The function.
+    policies
+        How it is fed.
     consumer
         Member of the function's group, not subscribed yet.
-    dispatcher
-        Sends batches to it.
+    target
+        Takes its batches: an address, or workers this is to keep.
     dead_letters
         Takes what it never will.
     clock
@@ -57,15 +60,18 @@ class Runner:
     def __init__(
         self,
         spec: FunctionSpec,
+        policies: Policies,
         consumer: Consumer,
-        dispatcher: Dispatcher,
+        target: Target,
         dead_letters: DeadLetters,
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spec, self._policy = spec, spec.trigger or TriggerPolicy()
-        self._consumer, self._dispatcher, self._dead_letters = consumer, dispatcher, dead_letters
+        self._spec, self._policies = spec, policies
+        self._consumer, self._target, self._dead_letters = consumer, target, dead_letters
         self._clock = clock
-        self._pool = ThreadPoolExecutor(self._policy.concurrency, "dispatch")
+        self._concurrency = policies.trigger.concurrency
+        self._pool = ThreadPoolExecutor(self._concurrency, "dispatch")
         self._outcomes: queue.SimpleQueue[tuple[Lane, Dispatch | Bury, Outcome]] = (
             queue.SimpleQueue()
         )
@@ -79,8 +85,8 @@ class Runner:
         self._paused: set[Partition] = set()
         self._turn = 0
         self._patience = _RELEASE_SECONDS
-        self._tally: Counter[str] = Counter()
-        self._reported = clock()
+        self._report = Report(spec.name, clock)
+        self._measured = clock()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then finish what is in flight and leave the group."""
@@ -90,15 +96,17 @@ class Runner:
             try:
                 self._read(wait)
                 self._collect(_BUSY_SECONDS if self._in_flight else 0.0)
-                wait = self._advance()
+                soon = self._scale()
+                wait = min(self._advance(), _BUSY_SECONDS if soon else _IDLE_SECONDS)
                 self._flow()
+                self._measure()
             except Unavailable as error:
                 _logger.warning("kafka does not answer", extra={"fields": {"text": str(error)}})
                 stop.wait(0.5)
                 # A commit is refused while the group rebalances, and it is in a
                 # poll that waits that this client takes its part in that.
                 wait = _IDLE_SECONDS
-            self._report()
+            self._report.progress()
         self._stop()
 
     def _join(self, stop: threading.Event) -> None:
@@ -127,12 +135,13 @@ class Runner:
 
     def _lane(self, partition: Partition) -> Lane:
         if partition not in self._lanes:
+            policy = self._policies.of(partition.topic)
             gathered = (
                 lane
                 for other, lane in self._lanes.items()
-                if self._policy.gather == "topic" and other.topic == partition.topic
+                if policy.gather == "topic" and other.topic == partition.topic
             )
-            self._lanes[partition] = next(gathered, None) or Lane(self._policy)
+            self._lanes[partition] = next(gathered, None) or Lane(policy)
         return self._lanes[partition]
 
     def _collect(self, timeout: float) -> None:
@@ -148,7 +157,7 @@ class Runner:
             if lane is self._alone:
                 self._alone = None
             lane.settle(outcome.fate, outcome.code, self._clock())
-            self._account(action, outcome)
+            self._report.settled(action, outcome)
             deadline = self._clock()
 
     def _advance(self) -> float:
@@ -161,8 +170,8 @@ class Runner:
         # An event that kills its worker takes with it whatever that one does
         # beside it, time and again: the last attempt shows whose doing it was.
         alone = next((lane for lane in lanes if lane.last_chance(now)), None)
-        served, most = ([alone], 1) if alone else (lanes, self._policy.concurrency)
-        if self._alone is not None:
+        served, most = ([alone], 1) if alone else (lanes, self._concurrency)
+        if self._alone is not None or not self._target.ready:
             served = []
         for index in range(len(served)):
             if self._in_flight + len(ready) >= most:
@@ -200,13 +209,42 @@ class Runner:
     def _do(self, lane: Lane, action: Dispatch | Bury) -> None:
         try:
             if isinstance(action, Dispatch):
-                outcome = self._dispatcher.send(action.items)
+                outcome = self._target.send(action.items)
             else:
                 outcome = self._dead_letters.bury(action)
         except Exception:
             _logger.exception("batch not sent")
             outcome = Outcome(Fate.FAILED if isinstance(action, Dispatch) else Fate.DOWN, "trigger")
         self._outcomes.put((lane, action, outcome))
+
+    def _scale(self) -> bool:
+        """Keep as many workers as there is work for; True if the next round should be soon."""
+        if not isinstance(self._target, Workers):
+            return False
+        # What was read counts at once, what was not yet when it is measured.
+        pending = sum(lane.pending for lane in dict.fromkeys(self._lanes.values()))
+        soon = self._target.keep(max(pending, self._report.lag))
+        self._report.workers(self._target.count)
+        return soon
+
+    def _measure(self) -> None:
+        now = self._clock()
+        if now - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = now
+        lag = {
+            partition: max(0, end - self._committed[partition].offset)
+            for partition, end in self._consumer.ends(self._committed).items()
+            if partition in self._committed
+        }
+        oldest = {
+            partition: self._lanes[partition].oldest(partition)
+            for partition in lag
+            if lag[partition]
+        }
+        self._report.measured(
+            lag, {partition: at for partition, at in oldest.items() if at is not None}
+        )
 
     def _flow(self) -> None:
         """Stop reading where enough is waiting, and read again where it is not."""
@@ -219,6 +257,7 @@ class Runner:
 
     def _on_assigned(self, partitions: frozenset[Partition]) -> None:
         self._new |= partitions
+        self._report.held(self._new | self._lanes.keys())
 
     def _on_revoked(self, partitions: frozenset[Partition]) -> Mapping[Partition, Position]:
         deadline = self._clock() + self._patience
@@ -241,44 +280,8 @@ class Runner:
         self._new -= partitions
         self._paused -= partitions
         self._early = [one for one in self._early if one.partition not in partitions]
+        self._report.held(self._new | self._lanes.keys())
         return last
-
-    def _account(self, action: Dispatch | Bury, outcome: Outcome) -> None:
-        name = self._spec.name
-        if isinstance(action, Bury):
-            if outcome.fate is Fate.DONE:
-                self._tally["dead_letters"] += 1
-                topic = action.item.partition.topic
-                metrics.TRIGGER_DEAD_LETTERS.labels(name, topic, action.code).inc()
-                where = {"topic": topic, "partition": action.item.partition.number}
-                fields = {"code": action.code, "attempts": action.attempts, **where}
-                fields["offset"] = action.item.offset
-                _logger.error("event moved to the dead letters", extra={"fields": fields})
-            return
-        metrics.TRIGGER_BATCHES.labels(name, outcome.fate.value).inc()
-        if outcome.fate is Fate.DONE:
-            self._tally["events"] += len(action.items)
-            metrics.TRIGGER_EVENTS.labels(name).inc(len(action.items))
-        else:
-            self._tally[f"{outcome.fate}:{outcome.code}"] += 1
-
-    def _report(self) -> None:
-        now = self._clock()
-        if now - self._reported < _REPORT_SECONDS:
-            return
-        self._reported = now
-        lag: Counter[str] = Counter()
-        for partition, position in self._committed.items():
-            lag[partition.topic] += self._consumer.lag(partition, position.offset) or 0
-        for topic, count in lag.items():
-            metrics.TRIGGER_LAG.labels(self._spec.name, topic).set(count)
-        oldest = [lane.oldest for lane in self._lanes.values() if lane.oldest is not None]
-        age = max(0.0, time.time() - min(oldest)) if oldest else 0.0
-        metrics.TRIGGER_OLDEST_SECONDS.labels(self._spec.name).set(age)
-        if self._tally:
-            fields = {**self._tally, "lag": lag.total(), "oldest_s": round(age, 1)}
-            _logger.info("progress", extra={"fields": fields})
-            self._tally.clear()
 
     def _stop(self) -> None:
         deadline = self._clock() + self._patience

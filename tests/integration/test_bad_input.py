@@ -23,8 +23,8 @@ from pacsless.functions import FUNCTIONS_FOLDER
 from pacsless.identity import InstanceIdentity
 from pacsless.postgres import Database
 from tests.instances import encode, make_dataset, new_tenant, store, store_bytes
-from tests.integration.test_trigger import Bench
 from tests.services import KafkaBroker, PostgresServer
+from tests.triggers import Bench
 
 pytestmark = pytest.mark.kafka
 

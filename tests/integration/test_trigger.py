@@ -2,154 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import urllib3
 
 from pacsless import bus
-from pacsless.bus import Message, Partition, Producer
+from pacsless.bus import Message, Partition
 from pacsless.codec import to_record
-from pacsless.events import AccessLogged
 from tests.eventually import eventually
-from tests.ports import free_ports
-from tests.services import REPOSITORY, KafkaBroker
+from tests.services import KafkaBroker
+from tests.triggers import TOPIC, Bench, access, by_study, expected
 
 pytestmark = pytest.mark.kafka
-
-FUNCTIONS = REPOSITORY / "tests" / "integration" / "functions"
-TOPIC = AccessLogged.TOPIC
-TRIGGER = """
-import os, sys
-from pathlib import Path
-from pacsless import log, trigger
-from pacsless.settings import Settings
-log.configure("trigger")
-Path(sys.argv[2]).write_text(str(os.getpid()))
-trigger.run(sys.argv[4], sys.argv[1], Settings.from_environ(), root=Path(sys.argv[3]))
-"""
-
-
-def access(number: int, route: str = "retrieve_instance", studies: int = 5) -> AccessLogged:
-    return AccessLogged(
-        tenant_id="default", request_id=str(number), accessed_at="2026-11-23T08:00:00.000000Z",
-        method="GET", route=route, path="/studies", study_instance_uid=f"1.2.{number % studies}",
-        series_instance_uid="", sop_instance_uid="", status=200, bytes_sent=0, duration_ms=1.0,
-        remote_address="127.0.0.1", user_agent="CANARY^NAME",
-    )  # fmt: skip
-
-
-class Bench:
-    """A broker, a function and its triggers."""
-
-    name, topic, functions = "record_access", TOPIC, FUNCTIONS
-
-    def __init__(self, broker: KafkaBroker, folder: Path, stack: ExitStack) -> None:
-        self.broker, self.folder, self._stack = broker, folder, stack
-        self.record = folder / "record"
-        self.record.touch()
-        self._port = free_ports(1)[0]
-        self.producer = Producer(broker.settings, "test")
-        stack.callback(self.producer.close)
-
-    def environ(self, **more: str) -> dict[str, str]:
-        return {
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "PACSLESS_KAFKA": ",".join(self.broker.servers),
-            "RECORD": str(self.record),
-            **more,
-        }
-
-    def function(self) -> None:
-        """Start the function, as it is deployed."""
-        command = [str(Path(sys.executable).with_name("functions-framework"))]
-        environ = self.environ(
-            FUNCTION_TARGET=self.name,
-            FUNCTION_SOURCE=str(self.functions / self.name / "main.py"),
-            HOST="127.0.0.1", PORT=str(self._port), THREADS="4",
-        )  # fmt: skip
-        self._stack.enter_context(_running(command, environ, self.folder / "function.log"))
-
-        def alive() -> bool:
-            url = f"http://127.0.0.1:{self._port}/healthz"
-            try:
-                return urllib3.request("GET", url, retries=False, timeout=1).status == 200
-            except urllib3.exceptions.HTTPError:
-                return False
-
-        eventually(alive)
-
-    def trigger(self) -> subprocess.Popen[bytes]:
-        """Start a trigger."""
-        target = f"http://127.0.0.1:{self._port}/"
-        pid = str(self.record.with_suffix(".trigger"))
-        command = [sys.executable, "-c", TRIGGER, target, pid, str(self.functions), self.name]
-        return self._stack.enter_context(
-            _running(command, self.environ(), self.folder / "trigger.log")
-        )
-
-    def publish(self, *events: AccessLogged) -> list[AccessLogged]:
-        self.producer.publish(events, "/test")
-        return list(events)
-
-    def recorded(self) -> list[tuple[str, str]]:
-        """Study and event id of what the function has done, in its order."""
-        lines = self.record.read_text().splitlines()
-        return [(study, event) for study, event in map(str.split, lines)]
-
-    def lag(self) -> int:
-        return bus.function_lag(self.broker.settings, {self.name: [self.topic]})[self.name][
-            self.topic
-        ]
-
-    def await_no_lag(self) -> None:
-        eventually(lambda: self.lag() == 0)
-
-    def dead_letters(self) -> list[Message]:
-        settings = self.broker.settings
-        return list(bus.read(settings, bus.extents(settings, {f"{self.topic}.dlq"})))
-
-
-@contextmanager
-def _running(
-    command: list[str], environ: dict[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    with open(log, "ab") as output:
-        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
 def bench(empty_kafka: KafkaBroker, tmp_path: Path) -> Iterator[Bench]:
     with ExitStack() as stack:
         yield Bench(empty_kafka, tmp_path, stack)
-
-
-def by_study(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for study, event in pairs:
-        found.setdefault(study, []).append(event)
-    return found
-
-
-def expected(events: list[AccessLogged]) -> dict[str, list[str]]:
-    return by_study([(one.study_instance_uid, one.id) for one in events])
 
 
 def test_every_event_once_and_each_study_in_order(bench: Bench) -> None:
@@ -217,7 +91,7 @@ def test_an_event_that_kills_worker_and_trigger_reaches_the_dead_letters(bench: 
         trigger = bench.trigger()
         eventually(lambda: trigger.poll() is not None or bench.lag() == 0)  # noqa: B023
         if trigger.poll() is not None:
-            bench.broker.evict_members(bus.group_id("record_access"))
+            bench.broker.evict_members(bus.group_id(bench.name))
     assert triggers > 2
     (letter,) = bench.dead_letters()
     assert letter.value == to_record(events[2], "/test").value
@@ -294,3 +168,58 @@ def test_work_goes_on_after_the_broker_was_away(bench: Bench) -> None:
     events += bench.publish(*(access(n) for n in range(20, 40)))
     bench.await_no_lag()
     assert {event for _, event in bench.recorded()} == {one.id for one in events}
+
+
+def test_a_killed_trigger_loses_nothing_and_each_study_stays_in_one_hand(bench: Bench) -> None:
+    bench.function()
+    first, _ = bench.trigger("first"), bench.trigger("second")
+    eventually(lambda: [len(bench.held(one)) for one in ("first", "second")] == [2, 2])
+    events = bench.publish(*(access(n, "slow" if n % 9 == 0 else "ok", 12) for n in range(240)))
+    eventually(lambda: len(bench.recorded()) > 60)
+    first.kill()
+    first.wait(40)
+    # As its session would in 15 s: not before what it had sent is done.
+    eventually(lambda: not bench.in_hand())
+    bench.broker.evict_members(bus.group_id(bench.name))
+    bench.await_no_lag()
+    in_order = {
+        study: list(dict.fromkeys(ids)) for study, ids in by_study(bench.recorded()).items()
+    }
+    assert in_order == expected(events)
+    assert not bench.record.with_suffix(".overlap").exists()
+    assert bus.dead_letter_counts(bench.broker.settings)[TOPIC] == 0
+
+
+def test_a_named_trigger_comes_back_to_its_partitions_and_disturbs_no_other(bench: Bench) -> None:
+    bench.function()
+    first = bench.trigger("first", instance="first")
+    bench.trigger("second", instance="second")
+    eventually(lambda: [len(bench.held(one)) for one in ("first", "second")] == [2, 2])
+    held, undisturbed = bench.held("first"), bench.holds("second")
+    events = bench.publish(*(access(n) for n in range(40)))
+    bench.await_no_lag()
+    first.kill()
+    first.wait(40)
+    bench.trigger("again", instance="first")
+    eventually(lambda: held in bench.holds("again"))
+    events += bench.publish(*(access(n) for n in range(40, 80)))
+    bench.await_no_lag()
+    assert by_study(bench.recorded()) == expected(events)
+    assert bench.holds("second") == undisturbed
+
+
+def test_a_trigger_whose_name_another_takes_says_so_and_ends(bench: Bench) -> None:
+    first = bench.trigger("first", instance="same")
+    eventually(lambda: bench.holds("first"))
+    second = bench.trigger("second", instance="same")
+    first.wait(60)
+    assert first.returncode == 1
+    assert (
+        "another process has joined the group as the same instance"
+        in (bench.folder / "first.log").read_text()
+    )
+    bench.function()
+    events = bench.publish(*(access(n) for n in range(20)))
+    bench.await_no_lag()
+    assert by_study(bench.recorded()) == expected(events)
+    assert second.poll() is None

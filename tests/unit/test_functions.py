@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pacsless.functions import InvalidDeclaration, load_functions
+from pacsless.policy import InvalidPolicy
 
 GOOD = """
 [project]
@@ -29,15 +30,16 @@ def test_reads_a_declaration(tmp_path: Path) -> None:
     spec = load_functions(declare(tmp_path, GOOD))["do_this"]
     assert spec.topics == ("storage_queue",)
     assert spec.emitted_topics == ("dicom_image_queue", "dicom_state_queue")
-    assert spec.trigger is not None
-    assert (spec.trigger.max_events, spec.trigger.gather) == (7, "partition")
+    assert spec.policies is not None
+    trigger = spec.policies.trigger
+    assert (trigger.max_events, trigger.gather) == (7, "partition")
 
 
 def test_reads_a_schedule(tmp_path: Path) -> None:
     text = GOOD.partition("[tool.pacsless.trigger]")[0].replace('kind = "event"', 'kind = "timer"')
     text = text.replace('handles = ["org.pacsless.instance.stored.v1"]', 'schedule = "5 * * * *"')
     spec = load_functions(declare(tmp_path, text))["do_this"]
-    assert (str(spec.schedule), spec.trigger, spec.topics) == ("5 * * * *", None, ())
+    assert (str(spec.schedule), spec.policies, spec.topics) == ("5 * * * *", None, ())
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_reads_a_schedule(tmp_path: Path) -> None:
     ],
 )
 def test_refuses_what_cannot_be(tmp_path: Path, before: str, after: str) -> None:
-    with pytest.raises(InvalidDeclaration):
+    with pytest.raises((InvalidDeclaration, InvalidPolicy)):
         load_functions(declare(tmp_path, GOOD.replace(before, after)))
 
 
@@ -63,6 +65,6 @@ def test_every_function_of_this_repository_is_declared() -> None:
     functions = load_functions()
     assert {"extract_tags", "load_doris", "build_metadata", "transcode"} <= set(functions)
     for spec in functions.values():
-        assert (spec.trigger is None) == (spec.kind != "event")
+        assert (spec.policies is None) == (spec.kind != "event")
         assert (spec.schedule is None) == (spec.kind != "timer")
         assert spec.summary.endswith(".")

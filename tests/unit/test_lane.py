@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacsless.bus import Message, Partition, Position
-from pacsless.functions import TriggerPolicy
+from pacsless.policy import TriggerPolicy
 from pacsless.trigger.lane import EXHAUSTED, Bury, Dispatch, Fate, Item, Lane, Wait
 
 ONE = Partition("storage_queue", 0)
@@ -274,6 +274,24 @@ def test_reads_on_while_less_than_two_batches_wait() -> None:
     assert not lane.wants_more
     lane.next(0)
     assert lane.wants_more
+
+
+def test_tells_how_much_waits_and_since_when() -> None:
+    lane = lane_of(0, gather="topic", max_events=2)
+    lane.adopt(TWO, None)
+    assert (lane.pending, lane.oldest(ONE)) == (0, None)
+    for one in (item(0), item(1), item(2), item(0, TWO)):
+        lane.add(one, 0)
+    lane.next(0)
+    assert (lane.pending, lane.oldest(ONE), lane.oldest(TWO)) == (4, 1_000.0, 1_000.0)
+    lane.settle(Fate.DONE, "", 0)
+    assert (lane.pending, lane.oldest(ONE), lane.oldest(TWO)) == (2, 1_002.0, 1_000.0)
+    lane.next(0)
+    lane.settle(Fate.DONE, "", 0)
+    # What comes next was not read yet; the last that was tells about how old it is.
+    assert (lane.pending, lane.oldest(ONE)) == (0, 1_002.0)
+    lane.release(ONE)
+    assert lane.oldest(ONE) is None
 
 
 @dataclass

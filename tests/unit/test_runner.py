@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from pacsless.bus import Consumer, Message, Partition, Position
-from pacsless.functions import FunctionSpec, TriggerPolicy
+from pacsless.functions import FunctionSpec
+from pacsless.policy import Policies, ScalePolicy, TriggerPolicy
 from pacsless.trigger.dead_letters import DeadLetters
-from pacsless.trigger.dispatch import Dispatcher, Outcome
+from pacsless.trigger.dispatch import Outcome
 from pacsless.trigger.lane import Bury, Fate, Item
 from pacsless.trigger.runner import Runner
 
@@ -34,8 +35,8 @@ class OneEventEach:
     def committed(self, _partition: Partition) -> Position | None:
         return None
 
-    def lag(self, _partition: Partition, _position: int) -> int:
-        return 0
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        return dict.fromkeys(partitions, 1)
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_: None
@@ -43,6 +44,8 @@ class OneEventEach:
 
 class OneWorker:
     """A function of one process with threads: the poison ends it, and all it is doing."""
+
+    ready = True
 
     def __init__(self, stop: threading.Event) -> None:
         self.lock = threading.Lock()
@@ -78,16 +81,18 @@ class OneWorker:
 
 def test_an_event_that_kills_its_worker_takes_no_other_to_the_dead_letters() -> None:
     policy = TriggerPolicy(max_events=1, linger_ms=0, backoff_s=0.05, concurrency=4)
+    policies = Policies(trigger=policy, topics={}, scale=ScalePolicy())
     spec = FunctionSpec(
         name="transcode", summary="", kind="event", handles=(), emits=(), reads="", writes="",
-        trigger=policy,
+        policies=policies,
     )  # fmt: skip
     stop = threading.Event()
     worker = OneWorker(stop)
     runner = Runner(
         spec,
+        policies,
         cast(Consumer, OneEventEach()),
-        cast(Dispatcher, worker),
+        worker,
         cast(DeadLetters, worker),
     )
     runner.run(stop)

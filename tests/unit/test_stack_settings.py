@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pacsless.functions import load_functions
 from pacsless.settings import InvalidSetting
 from pacsless.stack import configuration, supervision
 from pacsless.stack.errors import StackError
-from pacsless.stack.parts import Part, Stage
+from pacsless.stack.parts import Part, Stage, services
 from pacsless.stack.settings import FUNCTIONS, Ports, StackSettings
 
 
@@ -102,6 +103,25 @@ def test_parts_get_where_the_others_are_and_keep_other_settings(tmp_path: Path) 
     assert environ["LANG"] == "C.UTF-8"
     assert "s3cret" in environ["PACSLESS_POSTGRES"]
     assert not {"PACSLESS_PORT_NGINX", "FUNCTION_TARGET"} & environ.keys()
+
+
+def test_triggers_run_the_workers_of_a_stack_that_scales(tmp_path: Path) -> None:
+    ports = Ports.at(20000)
+    fixed, scaled = (
+        {
+            one.name: one.command
+            for one in services(StackSettings(home=tmp_path, ports=ports, scale=on))
+        }
+        for on in (False, True)
+    )
+    fed = {name for name, spec in load_functions().items() if spec.kind == "event"}
+    assert set(fixed) - set(scaled) == fed
+    for name in fed:
+        assert "--target" in fixed[f"{name}-trigger"]
+        assert "--scale" in scaled[f"{name}-trigger"]
+    assert StackSettings.from_environ({"PACSLESS_HOME": "/srv/a", "PACSLESS_SCALE": "yes"}).scale
+    with pytest.raises(InvalidSetting, match="PACSLESS_SCALE"):
+        StackSettings.from_environ({"PACSLESS_HOME": "/srv/a", "PACSLESS_SCALE": "maybe"})
 
 
 def test_supervisord_reads_the_parts_as_they_are_meant(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """access_log_queue → a file: does to a trigger what functions do.
 
-Each event's ``route`` says what happens to it; ``RECORD`` names the file.
+Each event's ``route`` says what happens to it; ``RECORD`` names the file. A study
+that is in two hands at once leaves a file beside it that ends in ``.overlap``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pacsless.codec import Delivered
@@ -21,6 +24,23 @@ from pacsless.handler import handles
 def record_access(batch: Sequence[Delivered[AccessLogged]]) -> None:
     """Record the batch's requests, all or none."""
     record = Path(os.environ["RECORD"])
+    with ExitStack() as hands:
+        for study in {one.event.study_instance_uid for one in batch}:
+            hands.enter_context(_in_hand(record, study))
+        _record(record, batch)
+
+
+@contextmanager
+def _in_hand(record: Path, study: str) -> Iterator[None]:
+    with open(f"{record}.{study}.hand", "w") as hand:
+        try:
+            fcntl.flock(hand, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            record.with_suffix(".overlap").touch()
+        yield
+
+
+def _record(record: Path, batch: Sequence[Delivered[AccessLogged]]) -> None:
     for one in batch:
         match one.event.route:
             case "poison":
