@@ -7,6 +7,7 @@ listening socket, in a process that the kernel ends with its parent.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import runpy
 import signal
@@ -36,6 +37,9 @@ def main(parent: int, listener: int) -> None:
     # gunicorn forks a worker, which works for nobody when gunicorn is gone.
     arbiter = os.getpid()
     os.register_at_fork(after_in_child=lambda: _end_with(arbiter))
+    # Imports make no garbage; looking for some is a sixth of their time.
+    gc.disable()
+    os.register_at_fork(before=gc.freeze, after_in_child=gc.enable, after_in_parent=gc.enable)
     sys.argv[:] = ["functions-framework"]
     runpy.run_module("functions_framework", run_name="__main__")
 
