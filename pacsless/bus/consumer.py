@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pacsless.bus.connect import broker_errors, client_options
+from pacsless.bus.membership import heed_fencing, keep_unheard_joins
 from pacsless.errors import Unavailable
 from pacsless.settings import Settings
 
@@ -113,8 +114,8 @@ class Consumer:
                 session_timeout_ms=int((NAMED_SESSION if instance else SESSION) * 1000),
                 max_poll_interval_ms=120_000,
             )
-        _keep_unheard_joins(self._client._coordinator)
-        self._fenced = _heed_fencing(self._client._coordinator)
+        keep_unheard_joins(self._client._coordinator)
+        self._fenced = heed_fencing(self._client._coordinator)
 
     def subscribe(
         self,
@@ -262,53 +263,6 @@ class Consumer:
         """Leave the group, unless it is joined as an instance, without committing more."""
         with broker_errors("cannot close"):
             self._client.close(autocommit=False, timeout_ms=5_000)
-
-
-def _keep_unheard_joins(coordinator: Any) -> None:
-    """Let a join that ends between two polls count.
-
-    kafka-python 3.0.12 joins in its own thread but takes the answer only inside a
-    poll; an answer that came before is dropped and the group asked again. If that
-    member is the group's leader, all have to join again, and members that are
-    polled at the same pace may go on so for minutes.
-    """
-    from kafka.structs import MemberState
-
-    ask = coordinator._do_join_and_sync_async
-    ended: tuple[Any, bytes] | None = None
-
-    async def join() -> bytes:
-        nonlocal ended
-        # Taken answers leave it stable, lost memberships unjoined.
-        unheard = coordinator.state is MemberState.REBALANCING
-        if not (unheard and ended is not None and ended[0] is coordinator._generation):
-            assignment = await ask()
-            ended = coordinator._generation, assignment
-        return ended[1]
-
-    coordinator._do_join_and_sync_async = join
-
-
-def _heed_fencing(coordinator: Any) -> list[Exception]:
-    """Return a list that gets the error when a heartbeat finds this member fenced.
-
-    kafka-python 3.0.12 logs it there and then stops its heartbeats; a member with
-    nothing to commit would never know.
-    """
-    from kafka.errors import FencedInstanceIdError
-
-    handle = coordinator._handle_heartbeat_response
-    found: list[Exception] = []
-
-    def handle_and_keep(*arguments: Any) -> Any:
-        try:
-            return handle(*arguments)
-        except FencedInstanceIdError as error:
-            found.append(error)
-            raise
-
-    coordinator._handle_heartbeat_response = handle_and_keep
-    return found
 
 
 def _their(partition: Partition) -> Any:

@@ -1,4 +1,4 @@
-"""Sending a batch to a function, and reading its fate from what comes back."""
+"""Making messages a batch, sending it to a function, and reading its fate from the answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from pacsless.codec import BATCH_CONTENT_TYPE, batch
+from pacsless.bus import Message
+from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item
+from pacsless.errors import Unprocessable
 from pacsless.functions import TIMEOUT_HEADER
 from pacsless.trigger.lane import Fate, Item
 
@@ -122,3 +124,15 @@ def read_answer(status: int, body: bytes) -> Outcome:
     if 400 <= status < 500:
         return Outcome(Fate.REFUSED, code)
     return Outcome(Fate.FAILED if status >= 500 else Fate.DOWN, code)
+
+
+def item_of(message: Message) -> Item:
+    """Make a message an element of a batch, or a dead letter if it is no CloudEvent."""
+    try:
+        partition = message.partition
+        body = batch_item(
+            message.headers, message.value or b"", partition.topic, partition.number, message.offset
+        )
+        return Item(message, body)
+    except Unprocessable as error:
+        return Item(message, b"", error.code)

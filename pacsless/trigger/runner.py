@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pacsless.bus import Consumer, Message, Partition, Position
-from pacsless.codec import batch_item
-from pacsless.errors import Unavailable, Unprocessable
+from pacsless.errors import Unavailable
 from pacsless.functions import FunctionSpec
 from pacsless.policy import Policies
 from pacsless.trigger.dead_letters import DeadLetters
-from pacsless.trigger.dispatch import Outcome, Target
-from pacsless.trigger.lane import Bury, Dispatch, Fate, Item, Lane
+from pacsless.trigger.dispatch import Outcome, Target, item_of
+from pacsless.trigger.lane import Bury, Dispatch, Fate, Lane
 from pacsless.trigger.report import Report
 from pacsless.trigger.workers import Workers
 
@@ -131,7 +130,7 @@ class Runner:
         for message in early:
             lane = self._lanes.get(message.partition)
             if lane is not None:
-                lane.add(_item(message), self._clock())
+                lane.add(item_of(message), self._clock())
 
     def _lane(self, partition: Partition) -> Lane:
         if partition not in self._lanes:
@@ -294,14 +293,3 @@ class Runner:
         except Unavailable as error:
             _logger.warning("left without a commit", extra={"fields": {"text": str(error)}})
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _item(message: Message) -> Item:
-    try:
-        partition = message.partition
-        body = batch_item(
-            message.headers, message.value or b"", partition.topic, partition.number, message.offset
-        )
-        return Item(message, body)
-    except Unprocessable as error:
-        return Item(message, b"", error.code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -116,11 +116,11 @@ def test_a_dependency_that_is_down_pauses_and_makes_no_dead_letter(bench: Bench)
 
 def test_a_function_that_is_not_there_yet_is_waited_for(bench: Bench) -> None:
     events = bench.publish(*(access(n) for n in range(8)))
-    bench.trigger()
-    metadata: Callable[[], bool] = lambda: (  # noqa: E731
-        '"trigger started"' in (bench.folder / "trigger.log").read_text()
-    )
-    eventually(metadata)
+    bench.trigger(metrics_port=bench.metrics_port)
+    eventually(lambda: bench.held("trigger"))
+    # The lag the broker tells everybody, KEDA too.
+    eventually(lambda: bench.metric("pacsless_trigger_lag{") == bench.lag() == 8)
+    assert bench.metric("pacsless_trigger_oldest_seconds{") > 0
     bench.function()
     bench.await_no_lag()
     assert by_study(bench.recorded()) == expected(events)
