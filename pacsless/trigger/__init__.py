@@ -85,7 +85,7 @@ def run(
         start_http_server(metrics_port, os.environ.get("HOST", "0.0.0.0"))  # noqa: S104
     client_id = f"pacsless-trigger-{function}"
     policies, fed = spec.policies, spec.policies.trigger
-    size = read(ScalePolicy, "scale", asdict(policies.scale) | dict(scale or {}))
+    size = read(ScalePolicy, f"{function}.scale", asdict(policies.scale) | dict(scale or {}))
     consumer = _connect(settings, group_id(function), client_id, instance, stop)
     if consumer is None:
         return
