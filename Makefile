@@ -58,7 +58,7 @@ docs: setup ## Renew the tables made from code
 	@$(PYTHON) -m pacsless.readme README.md
 
 lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
-	@$(LOCK) pyproject.toml --extra stack --extra dev -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra stack --extra plot --extra dev -o requirements/dev.txt
 	@for project in functions/*/pyproject.toml scp-gateway/pyproject.toml; do \
 	    $(LOCK) $$project -c requirements/dev.txt -o requirements/$$(basename $$(dirname $$project)).txt || exit 1; \
 	done

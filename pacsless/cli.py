@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pacsless.stack.status import Status
 
 _ELSEWHERE: Final = {
+    "burst": "pacsless.burst.command:burst",
     "conflicts": "pacsless.conflicts:conflicts",
     "dlq": "pacsless.dead_letters.command:dlq",
     "rebuild": "pacsless.reconcile.command:rebuild",

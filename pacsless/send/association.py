@@ -135,17 +135,23 @@ class Association:
         OSError
             If the file cannot be read.
         """
-        context_id = self._accepted.get(Context(file.sop_class_uid, file.transfer_syntax))
-        if context_id is None:
-            raise NotAccepted(
-                "not-accepted", f"the receiver does not take transfer syntax {file.transfer_syntax}"
-            )
         with open(file.path, "rb", buffering=0) as data_set:
             data_set.seek(file.data_set_offset)
-            self._message_id = self._message_id % 0xFFFF + 1
-            command = store_rq(self._message_id, file.sop_class_uid, file.sop_instance_uid)
-            self._send(p_data_header(context_id, COMMAND | LAST, len(command)) + command)
-            self._send_data_set(context_id, data_set)
+            context = Context(file.sop_class_uid, file.transfer_syntax)
+            return self.store_data_set(context, file.sop_instance_uid, data_set)
+
+    def store_data_set(self, context: Context, sop_instance_uid: str, data_set: BinaryIO) -> Answer:
+        """Send what is left of an open file, as `store` does."""
+        context_id = self._accepted.get(context)
+        if context_id is None:
+            raise NotAccepted(
+                "not-accepted",
+                f"the receiver does not take transfer syntax {context.transfer_syntax}",
+            )
+        self._message_id = self._message_id % 0xFFFF + 1
+        command = store_rq(self._message_id, context.sop_class_uid, sop_instance_uid)
+        self._send(p_data_header(context_id, COMMAND | LAST, len(command)) + command)
+        self._send_data_set(context_id, data_set)
         return self._answer()
 
     def _send_data_set(self, context_id: int, data_set: BinaryIO) -> None:

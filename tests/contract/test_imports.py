@@ -28,6 +28,7 @@ DOORS = {
     "functions_framework": {"pacsless/handler.py", "pacsless/web.py"},
     "duckdb": {"pacsless/warehouse/"},
     "sqlglot": {"pacsless/warehouse/"},
+    "matplotlib": {"pacsless/burst/plot.py"},
     "pynetdicom": {"scp-gateway/", "pacsless/send/"},
     "imagecodecs": {"functions/transcode/"},
 }

@@ -1,0 +1,239 @@
+"""Asking an archive how far it is, in one cheap question for everything of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import urllib3
+from prometheus_client.parser import text_string_to_metric_families
+
+from pacsless.burst.templates import Identifiers
+from pacsless.burst.timeline import Counts
+from pacsless.errors import PacslessError, Unavailable
+from pacsless.events import AccessLogged
+from pacsless.functions import load_functions
+from pacsless.settings import InvalidSetting, Settings
+from pacsless.stack.settings import LOOPBACK, StackSettings
+
+WORKERS_METRIC: Final = "pacsless_trigger_workers"
+OUTBOX_METRIC: Final = "pacsless_gateway_outbox_depth"
+_MOST_STUDIES: Final = 1000
+
+_DOCUMENTS: Final = """
+SELECT series_instance_uid, instances FROM metadata_document
+WHERE tenant_id = :tenant AND study_instance_uid LIKE :studies AND series_instance_uid <> ''
+"""
+_IMAGES: Final = (
+    "SELECT study_instance_uid, count(*) FROM dicom_image_meta"
+    " WHERE tenant_id = %s AND study_instance_uid LIKE %s GROUP BY study_instance_uid"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where an archive can be asked; what is empty is not asked."""
+
+    tenant: str = "default"
+    dicomweb: str = ""
+    """Its root, ``http://127.0.0.1:8080/dicom-web``."""
+    kafka: tuple[str, ...] = ()
+    postgres: str = ""
+    sql: str = ""
+    """``host:port`` of the warehouse's MySQL protocol."""
+    gateway: str = ""
+    """The gateway's metrics."""
+    stack: StackSettings | None = None
+    """Whose functions are counted."""
+
+    @classmethod
+    def of_stack(cls, stack: StackSettings, tenant: str = "") -> Addresses:
+        """Where a local stack can be asked everything."""
+        client, ports = stack.client(), stack.ports
+        root = "/dicom-web" if tenant in ("", client.tenant) else f"/tenants/{tenant}/dicom-web"
+        return cls(
+            tenant=tenant or client.tenant,
+            dicomweb=f"{stack.url}{root}",
+            kafka=client.kafka,
+            postgres=client.postgres,
+            sql=f"{LOOPBACK}:{ports.warehouse_mysql}",
+            gateway=f"http://{LOOPBACK}:{ports.scp_gateway_admin}/metrics",
+            stack=stack,
+        )
+
+
+class Probes:
+    """Questions about the instances of one run; every answer is None if there is none.
+
+    Parameters
+    ----------
+    addresses
+        Where to ask.
+    patients
+        What the Patient IDs of the run start with.
+    studies
+        What its Study Instance UIDs start with.
+    """
+
+    def __init__(self, addresses: Addresses, patients: str, studies: str) -> None:
+        self.addresses, self._patients, self._studies = addresses, patients, studies
+        self._http = urllib3.PoolManager(retries=False, timeout=10.0)
+        self._database: Any = None
+        self._warehouse: Any = None
+        self.problems: dict[str, str] = {}
+        """What could not be asked, and why; the last reason."""
+
+    def outbox(self) -> int | None:
+        """Events the gateway still owes Kafka."""
+        return self._asked("gateway", self._outbox) if self.addresses.gateway else None
+
+    def lag(self) -> dict[str, int] | None:
+        """Events each function has not handled; what asking causes is not counted."""
+        return self._asked("kafka", self._lag) if self.addresses.kafka else None
+
+    def workers(self) -> dict[str, int] | None:
+        """Processes of each function that takes events."""
+        return self._asked("workers", self._workers) if self.addresses.stack else None
+
+    def indexed(self) -> Counts | None:
+        """Instances of each study by QIDO-RS."""
+        return self._asked("dicomweb", self._indexed) if self.addresses.dicomweb else None
+
+    def described(self) -> Counts | None:
+        """Instances in the stored metadata document of each series."""
+        return self._asked("postgres", self._described) if self.addresses.postgres else None
+
+    def loaded(self) -> Counts | None:
+        """Instances of each study in the warehouse."""
+        return self._asked("sql", self._loaded) if self.addresses.sql else None
+
+    def answers(self, instance: Identifiers) -> bool:
+        """Whether WADO-RS has the metadata of an instance."""
+        path = (
+            f"studies/{instance.study_instance_uid}/series/{instance.series_instance_uid}"
+            f"/instances/{instance.sop_instance_uid}/metadata"
+        )
+        return bool(self._asked("dicomweb", lambda: self._json(path)))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._http.clear()
+        for one in (self._database, self._warehouse):
+            if one is not None:
+                one.close()
+        self._database = self._warehouse = None
+
+    def _asked(self, what: str, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except PacslessError as error:
+            self.problems[what] = error.message
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            self.problems[what] = f"{what} does not answer: {type(error).__name__}"
+        return None
+
+    def _outbox(self) -> int:
+        return int(sum(self._metric(self.addresses.gateway, OUTBOX_METRIC).values()))
+
+    def _lag(self) -> dict[str, int]:
+        from pacsless.bus import function_lag
+
+        subscriptions = {
+            name: [topic for topic in spec.topics if topic != AccessLogged.TOPIC]
+            for name, spec in load_functions().items()
+            if spec.kind == "event"
+        }
+        found = function_lag(Settings(kafka=self.addresses.kafka), subscriptions)
+        return {name: sum(topics.values()) for name, topics in found.items()}
+
+    def _workers(self) -> dict[str, int]:
+        from pacsless.stack.supervision import Supervisor
+
+        stack = self.addresses.stack
+        assert stack is not None
+        states = {one.name: one for one in Supervisor(stack).states()}
+        found = {}
+        for name, spec in load_functions().items():
+            if spec.kind == "event":
+                page = f"http://{LOOPBACK}:{stack.ports.triggers[name]}/metrics"
+                told = self._metric(page, WORKERS_METRIC)
+                running = int(name in states and states[name].running)
+                found[name] = int(sum(told.values())) if told else running
+        return found
+
+    def _metric(self, url: str, name: str) -> dict[tuple[str, ...], float]:
+        answer = self._http.request("GET", url)
+        if answer.status != 200:
+            raise Unavailable("metrics", f"GET {url} is answered {answer.status}")
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(answer.data.decode())
+            for sample in family.samples
+            if sample.name == name
+        }
+
+    def _indexed(self) -> Counts:
+        found = self._json(f"studies?PatientID={self._patients}*&limit={_MOST_STUDIES}")
+        return {
+            one["0020000D"]["Value"][0]: int(one["00201208"]["Value"][0])
+            for one in found
+            if "00201208" in one
+        }
+
+    def _json(self, path: str) -> list[dict[str, Any]]:
+        url = f"{self.addresses.dicomweb}/{path}"
+        answer = self._http.request("GET", url, headers={"Accept": "application/dicom+json"})
+        if answer.status in (204, 404):
+            return []
+        if answer.status != 200:
+            raise Unavailable(
+                "dicomweb", f"{self.addresses.dicomweb} answers {answer.status} to a search"
+            )
+        told = answer.json()
+        return told if isinstance(told, list) else []
+
+    def _described(self) -> Counts:
+        from pacsless.postgres import Address, Database
+
+        if self._database is None:
+            self._database = Database(Address.parse(self.addresses.postgres), size=1)
+        pattern = f"{self._studies}%"
+        rows = self._database.run(
+            lambda transaction: transaction.run(
+                _DOCUMENTS, tenant=self.addresses.tenant, studies=pattern
+            )
+        )
+        return {series: int(count) for series, count in rows}
+
+    def _loaded(self) -> Counts:
+        import pymysql
+
+        try:
+            if self._warehouse is None:
+                host, port = host_port(self.addresses.sql)
+                self._warehouse = pymysql.connect(
+                    host=host, port=port, user="root", database="pacsless", autocommit=True
+                )
+            with self._warehouse.cursor() as cursor:
+                cursor.execute(_IMAGES, (self.addresses.tenant, f"{self._studies}%"))
+                return {study: int(count) for study, count in cursor.fetchall()}
+        except pymysql.Error as error:
+            self._warehouse = None
+            raise Unavailable(
+                "sql", f"the warehouse at {self.addresses.sql}: {type(error).__name__}"
+            ) from None
+
+
+def host_port(text: str) -> tuple[str, int]:
+    """Take ``host:port`` apart.
+
+    Raises
+    ------
+    InvalidSetting
+        If it is none.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidSetting("address", f"{text!r} is not host:port")
+    return host, int(port)
