@@ -5,10 +5,10 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up down status logs demo test lint format check bench crash faults docs lock clean
+.PHONY: help setup setup-test up down status logs demo test lint format check bench bench-end-to-end crash faults docs lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: Debian packages (root or sudo), Python, Kafka, viewer
 	@pacsless/stack/setup.sh
@@ -47,6 +47,9 @@ check: lint test ## What CI runs
 
 bench: setup ## Measure ingest beside its peers, into docs/benchmarks.md (10 minutes)
 	@$(PYTHON) -m bench.ingest --write docs/benchmarks.md $(BENCH)
+
+bench-end-to-end: setup ## Measure the whole stack under a burst, into docs/benchmarks.md and burst.png
+	@$(PYTHON) -m bench.end_to_end --write docs/benchmarks.md --plot docs/burst.png $(BENCH)
 
 crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 GB: half an hour (root)
 	@$(PYTHON) -m tests.crash $(CRASH)

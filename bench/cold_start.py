@@ -31,26 +31,42 @@ _PATIENCE: Final = 120.0
 
 def main(wanted: Sequence[str]) -> None:
     """Measure functions on events, all unless some are named, and print a row for each."""
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"{'function':<16}{'median':>9}{'least':>9}{'of it start':>13}")
+    for name, times in cold_starts(wanted):
+        whole, start = (sorted(one) for one in zip(*times, strict=True))
+        print(
+            f"{name:<16}{statistics.median(whole):>7.2f} s{whole[0]:>7.2f} s"
+            f"{statistics.median(start):>11.2f} s",
+            flush=True,
+        )
+
+
+def cold_starts(
+    wanted: Sequence[str] = (), rounds: int = _ROUNDS
+) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Measure functions on events, all unless some are named, with a Kafka of its own.
+
+    Yields
+    ------
+    tuple
+        Function, and for each round the seconds until it handled the event and
+        those of the worker's start in them.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="pacsless-bench-")))
         broker = Broker(folder / "kafka")
         broker.start()
         stack.callback(broker.stop)
         settings = Settings(kafka=(f"127.0.0.1:{broker.port}",))
-        print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        print(f"{'function':<16}{'median':>9}{'least':>9}{'of it start':>13}")
         for name, spec in load_functions().items():
             if spec.policies is not None and (not wanted or name in wanted):
-                times = list(_rounds(spec, settings, folder / f"{name}.log"))
-                whole, start = (sorted(one) for one in zip(*times, strict=True))
-                print(
-                    f"{name:<16}{statistics.median(whole):>7.2f} s{whole[0]:>7.2f} s"
-                    f"{statistics.median(start):>11.2f} s",
-                    flush=True,
-                )
+                yield name, list(_rounds(spec, settings, folder / f"{name}.log", rounds))
 
 
-def _rounds(spec: FunctionSpec, settings: Settings, log: Path) -> Iterator[tuple[float, float]]:
+def _rounds(
+    spec: FunctionSpec, settings: Settings, log: Path, rounds: int
+) -> Iterator[tuple[float, float]]:
     """Seconds until the function handles an event, and of the worker's start in them."""
     trigger = Process(spec.name, log)
     command = [sys.executable, "-m", "pacsless", "trigger", "--function", spec.name]
@@ -59,7 +75,7 @@ def _rounds(spec: FunctionSpec, settings: Settings, log: Path) -> Iterator[tuple
     try:
         command += ["--scale", "--cooldown-s", "0"]
         trigger.start(command, lambda: bool(_said(log, "held")), environ)
-        for number in range(1, _ROUNDS + 1):
+        for number in range(1, rounds + 1):
             _await(lambda: len(_said(log, "leaves")) == number - 1)  # noqa: B023
             began = time.time()
             _publish(producer, spec)

@@ -49,7 +49,7 @@ def _rates(run: Run) -> str:
          *("absent" for _ in run.absent)]
         for one in run.results
     ]  # fmt: skip
-    return _table([*_NAMES, *titles, *(one.title for one in run.absent)], rows)
+    return table([*_NAMES, *titles, *(one.title for one in run.absent)], rows)
 
 
 def _rate(result: Result, key: str) -> str:
@@ -60,7 +60,7 @@ def _rate(result: Result, key: str) -> str:
 def _ratios(run: Run) -> str:
     others = [one for one in run.profiles if one.key != OURS]
     rows = [[*_name(one.row), *(_ratio(one, peer.key) for peer in others)] for one in run.results]
-    return _table([*_NAMES, *(one.title for one in others)], rows)
+    return table([*_NAMES, *(one.title for one in others)], rows)
 
 
 def _ratio(result: Result, peer: str) -> str:
@@ -82,7 +82,7 @@ def _bars(run: Run) -> str:
             [*_name(bar.row), f"{bar.must:g} × {title[bar.must_peer]}",
              f"{bar.aim:g} × {title[bar.aim_peer]}", got or "–", run.verdict(bar)]
         )  # fmt: skip
-    return _table([*_NAMES, "must reach", "aim", "reached", "verdict"], rows)
+    return table([*_NAMES, "must reach", "aim", "reached", "verdict"], rows)
 
 
 def _latencies(run: Run) -> str:
@@ -99,13 +99,13 @@ def _latencies(run: Run) -> str:
             p95 = statistics.quantiles(found, n=20, method="inclusive")[-1]
             cells.append(f"{statistics.median(found):.1f} / {p95:.1f}")
         rows.append([*_name(one.row), *cells])
-    return _table([*_NAMES, *(one.title for one in run.profiles)], rows)
+    return table([*_NAMES, *(one.title for one in run.profiles)], rows)
 
 
 def _profiles(run: Run) -> str:
     rows = [[one.title, one.version, one.how, one.durable] for one in run.profiles]
     rows += [[one.title, "absent", f"to get it: {one.how_to_get}", "–"] for one in run.absent]
-    return _table(["receiver", "version", "how", "durable when acknowledged"], rows)
+    return table(["receiver", "version", "how", "durable when acknowledged"], rows)
 
 
 def _facts(run: Run) -> str:
@@ -134,15 +134,17 @@ def _name(row: Row) -> tuple[str, str, str]:
 def _spread(values: list[float], middle: float | None) -> str:
     assert middle is not None
     if len(values) == 1:
-        return _number(middle)
-    return f"{_number(middle)} ({_number(min(values))}–{_number(max(values))})"
+        return number(middle)
+    return f"{number(middle)} ({number(min(values))}–{number(max(values))})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A measured value with the digits that mean something."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
     cells = [list(head), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
 

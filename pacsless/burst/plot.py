@@ -56,7 +56,7 @@ def plot(timeline: Timeline, title: str, file: Path) -> None:
     # The object interface: pyplot would look for a display.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 11), layout="constrained")
+    figure = Figure(figsize=(12, 11), layout="constrained")
     done, waiting, workers, delays = figure.subplots(
         4, 1, sharex=True, height_ratios=(3, 3, 1.5, 3)
     )
@@ -71,7 +71,7 @@ def plot(timeline: Timeline, title: str, file: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
         axes.margins(x=0.01)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="upper left", fontsize="small", framealpha=0.8)
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
     try:
         figure.savefig(file, format="png", dpi=100)
     except OSError as error:
@@ -104,9 +104,12 @@ def _workers(axes: Axes, timeline: Timeline) -> None:
 
     axes.set_ylabel("workers")
     times = [one.at for one in timeline.samples]
-    for function in sorted({name for one in timeline.samples for name in one.workers or ()}):
-        values = [(one.workers or {}).get(function) for one in timeline.samples]
-        axes.plot(times, _gaps(values), label=function, drawstyle="steps-post")
+    layers = {
+        function: [(one.workers or {}).get(function, 0) for one in timeline.samples]
+        for function in sorted({name for one in timeline.samples for name in one.workers or ()})
+    }
+    if layers:
+        axes.stackplot(times, *layers.values(), labels=list(layers), alpha=0.8, step="post")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -185,7 +185,7 @@ def test_a_picture(tmp_path: Path) -> None:
     with Image.open(file) as image:
         image.load()
         assert image.format == "PNG"
-        assert image.size == (1000, 1100)
+        assert image.size == (1200, 1100)
         assert len(image.convert("RGB").getcolors(1 << 20) or ()) > 20
 
 
