@@ -44,7 +44,7 @@ _TIMEOUT: Final = 120.0
 @click.option("--dicomweb", default="", help="Its DICOMweb root.")
 @click.option("--kafka", default="", help="Its brokers, for the backlog.")
 @click.option("--sql", default="", metavar="HOST:PORT", help="Its warehouse's MySQL port.")
-@click.option("--interval", default=0.5, show_default=True, type=click.FloatRange(0.05, 60),
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.05, 60),
               help="Seconds between looks.")  # fmt: skip
 @click.option("--patience", default=60.0, show_default=True, type=click.FloatRange(1),
               help="Seconds without progress to wait.")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,6 +80,10 @@ class Probes:
     def __init__(self, addresses: Addresses, patients: str, studies: str) -> None:
         self.addresses, self._patients, self._studies = addresses, patients, studies
         self._http = urllib3.PoolManager(retries=False, timeout=10.0)
+        self._open = ExitStack()
+        self._read_lag: Callable[[], dict[str, dict[str, int]]] | None = None
+        self._untold: set[str] = set()
+        """Functions whose trigger does not tell how many workers there are."""
         self._database: Any = None
         self._warehouse: Any = None
         self.problems: dict[str, str] = {}
@@ -119,6 +124,8 @@ class Probes:
     def close(self) -> None:
         """Hang up."""
         self._http.clear()
+        self._open.close()
+        self._read_lag = None
         for one in (self._database, self._warehouse):
             if one is not None:
                 one.close()
@@ -137,15 +144,17 @@ class Probes:
         return int(sum(self._metric(self.addresses.gateway, OUTBOX_METRIC).values()))
 
     def _lag(self) -> dict[str, int]:
-        from pacsless.bus import function_lag
+        from pacsless.bus import lag_reader
 
-        subscriptions = {
-            name: [topic for topic in spec.topics if topic != AccessLogged.TOPIC]
-            for name, spec in load_functions().items()
-            if spec.kind == "event"
-        }
-        found = function_lag(Settings(kafka=self.addresses.kafka), subscriptions)
-        return {name: sum(topics.values()) for name, topics in found.items()}
+        if self._read_lag is None:
+            subscriptions = {
+                name: [topic for topic in spec.topics if topic != AccessLogged.TOPIC]
+                for name, spec in load_functions().items()
+                if spec.kind == "event"
+            }
+            settings = Settings(kafka=self.addresses.kafka)
+            self._read_lag = self._open.enter_context(lag_reader(settings, subscriptions))
+        return {name: sum(topics.values()) for name, topics in self._read_lag().items()}
 
     def _workers(self) -> dict[str, int]:
         from pacsless.stack.supervision import Supervisor
@@ -155,11 +164,15 @@ class Probes:
         states = {one.name: one for one in Supervisor(stack).states()}
         found = {}
         for name, spec in load_functions().items():
-            if spec.kind == "event":
+            if spec.kind != "event":
+                continue
+            if name not in self._untold:
                 page = f"http://{LOOPBACK}:{stack.ports.triggers[name]}/metrics"
-                told = self._metric(page, WORKERS_METRIC)
-                running = int(name in states and states[name].running)
-                found[name] = int(sum(told.values())) if told else running
+                if told := self._metric(page, WORKERS_METRIC):
+                    found[name] = int(sum(told.values()))
+                    continue
+                self._untold.add(name)
+            found[name] = int(name in states and states[name].running)
         return found
 
     def _metric(self, url: str, name: str) -> dict[tuple[str, ...], float]:

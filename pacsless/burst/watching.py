@@ -37,7 +37,7 @@ class Options:
 
     senders: int = 4
     rate: float | None = None
-    interval: float = 0.5
+    interval: float = 1.0
     patience: float = 60.0
     after: float = 0.0
 
@@ -173,7 +173,7 @@ class _Watch:
             while not self._probes.answers(asked) and not self._stop.is_set():
                 self._stop.wait(_ASK_AGAIN_SECONDS)
             self.timeline.answered.append((acknowledged, self._now() - acknowledged))
-            self._stop.wait(0.2)
+            self._stop.wait(0.5)
 
     def _now(self) -> float:
         return time.monotonic() - self._sending.began

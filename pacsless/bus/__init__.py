@@ -18,7 +18,7 @@ from pacsless.bus.dead_letters import (
 from pacsless.bus.lease import Lease
 from pacsless.bus.producer import Producer
 from pacsless.bus.reading import read
-from pacsless.bus.topics import create_topics, extents, function_lag, group_id
+from pacsless.bus.topics import create_topics, extents, function_lag, group_id, lag_reader
 
 __all__ = [
     "Consumer",
@@ -35,6 +35,7 @@ __all__ = [
     "extents",
     "function_lag",
     "group_id",
+    "lag_reader",
     "read",
     "settlements",
     "trim",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,13 +110,31 @@ def function_lag(
     Unavailable
         ``broker``.
     """
+    with lag_reader(settings, subscriptions, prefix) as read:
+        return read()
+
+
+@contextmanager
+def lag_reader(
+    settings: Settings, subscriptions: Mapping[str, Iterable[str]], prefix: str = "pacsless-"
+) -> Iterator[Callable[[], dict[str, dict[str, int]]]]:
+    """Ask for `function_lag` time and again over one connection."""
     wanted = {function: sorted(topics) for function, topics in subscriptions.items()}
     with _admin(settings, "cannot read the lag") as client:
-        # What is done before how much there is: an event that is handled in
-        # between then still counts, and none is counted as done before it came.
-        done = {function: _committed(client, group_id(function, prefix)) for function in wanted}
-        ends = _offsets(client, {topic for topics in wanted.values() for topic in topics}, "end")
-        starts = _offsets(client, set(ends), "start")
+
+        def read() -> dict[str, dict[str, int]]:
+            with broker_errors("cannot read the lag"):
+                return _lag(client, wanted, prefix)
+
+        yield read
+
+
+def _lag(client: Any, wanted: dict[str, list[str]], prefix: str) -> dict[str, dict[str, int]]:
+    # What is done before how much there is: an event that is handled in
+    # between then still counts, and none is counted as done before it came.
+    done = {function: _committed(client, group_id(function, prefix)) for function in wanted}
+    ends = _offsets(client, {topic for topics in wanted.values() for topic in topics}, "end")
+    starts = _offsets(client, set(ends), "start")
     return {
         function: {
             topic: sum(
