@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Store:
         }
         self._connection = duckdb.connect(str(folder / "warehouse.duckdb"), config=config)
         self._writing = threading.Lock()
+        self._statements: dict[str, duckdb.Statement] = {}
         self.tables: dict[str, Table] = {table.name: table for table in TABLES}
         try:
             create(self._connection)
@@ -65,12 +67,12 @@ class Store:
         Of rows with the same key the one with the largest sequence value stays,
         and the last of those; a row already there yields unless its own is larger.
         """
-        values = [list(column) for column in zip(*rows, strict=True)]
+        chosen = newest(table, rows)
         with self._writing, self.cursor() as cursor:
             cursor.execute("BEGIN")
             try:
-                if rows:
-                    cursor.execute(_merge(table, rows), values)
+                if chosen:
+                    cursor.execute(self._statement(table), _values(table, chosen))
                 cursor.execute(
                     "INSERT INTO _internal.labels VALUES (?, ?, ?)",
                     [transaction.id, transaction.label, time.time()],
@@ -81,6 +83,14 @@ class Store:
                 cursor.execute("ROLLBACK")
                 raise
 
+    def _statement(self, table: Table) -> duckdb.Statement:
+        """Parse the merge of a table once: it has hundreds of expressions."""
+        statement = self._statements.get(table.name)
+        if statement is None:
+            (statement,) = self._connection.extract_statements(_merge(table))
+            self._statements[table.name] = statement
+        return statement
+
     def close(self) -> None:
         """Write everything into the file and close it."""
         with self._writing:
@@ -88,21 +98,40 @@ class Store:
             self._connection.close()
 
 
-def _merge(table: Table, rows: list[list[Any]]) -> str:
-    # Parameters are whole columns: one list each, whatever the number of rows.
+def newest(table: Table, rows: Iterable[list[Any]]) -> list[list[Any]]:
+    """Of rows with the same key, the last of those with the largest sequence value."""
+    names = [column.name for column in table.columns]
+    key = [names.index(name) for name in table.key]
+    sequence = names.index(table.sequence) if table.sequence else None
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows:
+        of = tuple(row[at] for at in key)
+        before = found.get(of)
+        if before is None or sequence is None or row[sequence] >= before[sequence]:
+            found[of] = row
+    return list(found.values())
+
+
+def _values(table: Table, rows: list[list[Any]]) -> list[Any]:
+    """Parameters of `_merge`: whole columns, whatever the number of rows, then the dates."""
+    values: list[Any] = [list(column) for column in zip(*rows, strict=True)]
+    if table.partition:
+        dates = values[[column.name for column in table.columns].index(table.partition)]
+        values += [min(dates), max(dates)]
+    return values
+
+
+def _merge(table: Table) -> str:
     columns = ", ".join(
         f'unnest(${number}::{duckdb_type(column)}[]) AS "{column.name}"'
         for number, column in enumerate(table.columns, 1)
     )
-    keys = ", ".join(f'"{name}"' for name in table.key)
-    newest = f'"{table.sequence}" DESC, ' if table.sequence else ""
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     match = " AND ".join(f't."{name}" = s."{name}"' for name in table.key)
     if table.partition:
         # Implied by the keys; lets DuckDB skip the row groups of other dates.
-        at = table.key.index(table.partition)
-        dates = [row[at] for row in rows]
-        match += f" AND t.\"{table.partition}\" BETWEEN DATE '{min(dates)}' AND DATE '{max(dates)}'"
+        first = len(table.columns) + 1
+        match += f' AND t."{table.partition}" BETWEEN ${first}::DATE AND ${first + 1}::DATE'
     guard = f' AND s."{table.sequence}" >= t."{table.sequence}"' if table.sequence else ""
     changes = ", ".join(
         f'"{column.name}" = s."{column.name}"'
@@ -112,10 +141,8 @@ def _merge(table: Table, rows: list[list[Any]]) -> str:
     sources = ", ".join(f's."{column.name}"' for column in table.columns)
     # Only names of our own tables are put in; every value is a parameter.
     return (
-        f'MERGE INTO {DATABASE}."{table.name}" AS t USING ('  # noqa: S608
-        f"SELECT * FROM (SELECT {columns}, unnest(range({len(rows)})) AS _line) "
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest}_line DESC) = 1"
-        f") AS s ON {match} "
+        f'MERGE INTO {DATABASE}."{table.name}" AS t '  # noqa: S608
+        f"USING (SELECT {columns}) AS s ON {match} "
         f"WHEN MATCHED{guard} THEN UPDATE SET {changes} "
         f"WHEN NOT MATCHED THEN INSERT ({names}) "
         f"VALUES ({sources})"
