@@ -111,22 +111,25 @@ def merge_patient_ids(*lists: Iterable[str]) -> list[str]:
 
 
 def _level(document: Json, level: Mapping[str, Attribute], warnings: list[str]) -> Json:
-    found: Json = {}
-    for tag, attribute in level.items():
-        element = document.get(tag)
-        if element is None:
-            continue
+    found = {tag: document[tag] for tag in level if tag in document}
+    text = json.dumps(found)
+    if len(text) <= _LARGEST_ATTRIBUTE and not _unfit(text):
+        return found
+    for tag, element in list(found.items()):
         text = json.dumps(element)
         if len(text) > _LARGEST_ATTRIBUTE:
-            warnings.append(attribute.keyword)
-        elif "\\u0000" in text or "\\ud" in text:
-            # PostgreSQL stores neither NUL nor half a surrogate pair.
+            del found[tag]
+            warnings.append(level[tag].keyword)
+        elif _unfit(text):
             found[tag] = cleaned = _clean(element)
             if cleaned != element:
-                warnings.append(attribute.keyword)
-        else:
-            found[tag] = element
+                warnings.append(level[tag].keyword)
     return found
+
+
+def _unfit(text: str) -> bool:
+    """Whether PostgreSQL cannot store a JSON text: neither NUL nor half a surrogate pair."""
+    return "\\u0000" in text or "\\ud" in text
 
 
 def _shortened(document: Json, warnings: list[str]) -> Json:

@@ -29,7 +29,7 @@ _logger: Final = logging.getLogger(__name__)
 
 # While batches are in flight the loop waits for them, and looks for new
 # messages this often; a lane that is free gets its next batch at once.
-_BUSY_SECONDS: Final = 0.02
+_BUSY_SECONDS: Final = 0.05
 _IDLE_SECONDS: Final = 0.25
 _MEASURE_SECONDS: Final = 2.0
 # A rebalance waits so long for the batches of a partition that goes; there is

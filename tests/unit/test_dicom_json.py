@@ -410,3 +410,11 @@ def test_every_sample_gives_valid_json() -> None:
         text = encode(document).decode("utf-8")
         assert json.loads(text) == document
         assert "\\u0000" not in text
+
+
+def test_values_that_are_remembered_are_nobodys_to_change() -> None:
+    content = part10(identifiers() + element(0x00200013, "IS", b"1\\2 "))
+    first, again = (document_of(content) for _ in range(2))
+    first["00200013"]["Value"][0] = 9
+    assert again["00200013"]["Value"] == [1, 2]
+    assert document_of(content)["00200013"]["Value"] == [1, 2]
