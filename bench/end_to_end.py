@@ -105,9 +105,11 @@ class _Measurement:
         used = processor_seconds(self._stack)
         told = summary.as_dict(outcome)
         say(summary.text(outcome))
+        picture = ""
         if options.plot:
             title = f"{options.instances:,} instances by {options.senders} senders"
             plot.plot(outcome.timeline, title, options.plot)
+            picture = os.path.relpath(options.plot, options.write.parent if options.write else ".")
         samples = told.pop("samples")
         return Found(
             facts={},
@@ -120,6 +122,7 @@ class _Measurement:
             },
             single=self._singles(),
             cold={},
+            picture=picture,
         )
 
     def _send(self, instances: int, senders: int, series: int) -> watching.Outcome:

@@ -31,6 +31,8 @@ class Found:
         Seconds from the acknowledgement of a single instance, by milestone.
     cold
         Seconds from an event on an idle topic, with no worker, to the function handling it.
+    picture
+        Where the picture of the burst is, from the document that shows it.
     """
 
     facts: dict[str, str]
@@ -40,6 +42,7 @@ class Found:
     milliseconds: dict[str, float]
     single: dict[str, list[float]]
     cold: dict[str, list[float]]
+    picture: str = ""
 
     @property
     def rate(self) -> float:
@@ -58,6 +61,7 @@ def report(found: Found) -> str:
             f"### The burst: {burst['instances']:,} instances by {found.senders} senders",
             _milestones(burst),
             _size(found),
+            *([f"![The burst over time]({found.picture})"] if found.picture else []),
             "### Milliseconds of processor an instance of the burst",
             _processor(found),
             "### A single instance, idle stack",

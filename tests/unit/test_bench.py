@@ -44,3 +44,8 @@ def test_what_was_not_measured_is_not_met() -> None:
     told = report(found(single={}, cold={}))
     assert row(told, "last acknowledgement")[-1] == "not measured"
     assert row(told, "function cold start")[-1] == "not measured"
+
+
+def test_a_picture_is_shown_if_there_is_one() -> None:
+    assert "](burst.png)" in report(found(picture="burst.png"))
+    assert "![" not in report(found())
