@@ -82,8 +82,6 @@ class Probes:
         self._http = urllib3.PoolManager(retries=False, timeout=10.0)
         self._open = ExitStack()
         self._read_lag: Callable[[], dict[str, dict[str, int]]] | None = None
-        self._untold: set[str] = set()
-        """Functions whose trigger does not tell how many workers there are."""
         self._database: Any = None
         self._warehouse: Any = None
         self.problems: dict[str, str] = {}
@@ -166,13 +164,11 @@ class Probes:
         for name, spec in load_functions().items():
             if spec.kind != "event":
                 continue
-            if name not in self._untold:
+            if name in states:
+                found[name] = int(states[name].running)
+            else:  # its trigger runs as many as it takes
                 page = f"http://{LOOPBACK}:{stack.ports.triggers[name]}/metrics"
-                if told := self._metric(page, WORKERS_METRIC):
-                    found[name] = int(sum(told.values()))
-                    continue
-                self._untold.add(name)
-            found[name] = int(name in states and states[name].running)
+                found[name] = int(sum(self._metric(page, WORKERS_METRIC).values()))
         return found
 
     def _metric(self, url: str, name: str) -> dict[tuple[str, ...], float]:
