@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -105,17 +105,18 @@ def _row(title: str, row: dict[str, Any]) -> str:
     return f"{title:<30}{row['count']:>10,}{numbers}".rstrip()
 
 
-def _pictures(samples: Sequence[Sample]) -> Iterable[str]:
-    if len(samples) < 2:
-        return
-    seconds = samples[-1].at
+def _pictures(samples: Sequence[Sample]) -> list[str]:
+    lines = []
     for title, values in (
         ("backlog", [one.backlog for one in samples]),
         ("workers", [sum(one.workers.values()) if one.workers else None for one in samples]),
     ):
         if known := [one for one in values if one is not None]:
-            yield f"{title:<9}{sparkline(values)}  most {max(known):,}"
-    yield f"{'':<9}0 s{f'{seconds:.0f} s':>{min(_WIDTH, len(samples)) - 3}}"
+            lines.append(f"{title:<9}{sparkline(values)}  most {max(known):,}")
+    if lines:
+        end = f"{samples[-1].at:.0f} s"
+        lines.append(f"{'':<9}0 s{end.rjust(min(_WIDTH, len(samples)) - 3)}")
+    return lines
 
 
 def sparkline(values: Sequence[float | None], width: int = _WIDTH) -> str:

@@ -171,6 +171,13 @@ def test_the_summary_says_rates_delays_and_when_nothing_waited() -> None:
     assert "Nothing waited any more 2.1 s after" in shown
 
 
+@pytest.mark.parametrize("looks", [0, 1, 2, 4])
+def test_a_short_run_has_a_summary(looks: int) -> None:
+    outcome = an_outcome()
+    del outcome.timeline.samples[looks:]
+    assert ("backlog" in text(outcome)) == bool(looks)
+
+
 def test_a_summary_of_nothing() -> None:
     nothing = Outcome(Timeline(5, Acknowledged()), 0, Counter({None: 5}), complete=False)
     assert as_dict(nothing)["acknowledged"]["per_second"] is None
