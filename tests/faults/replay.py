@@ -12,6 +12,7 @@ from pacsless.functions import load_functions
 from tests.crash.checks import Violations, files_of
 from tests.eventually import eventually
 from tests.faults.system import Quiet, System
+from tests.faults.views import DERIVED
 
 Row = dict[str, str]
 Snapshot = dict[str, Row]
@@ -29,7 +30,7 @@ GROUP BY t.relname ORDER BY t.relname
 
 
 def take(system: System) -> Snapshot:
-    """Read every table of PostgreSQL and of the warehouse, and every file of the archive."""
+    """Read every table of PostgreSQL and of the warehouse, and every document and rendition."""
     return dict([*_postgres(system), *_warehouse(system), *_files(system)])
 
 
@@ -104,4 +105,5 @@ def _key(row: Row, names: Any) -> str:
 def _files(system: System) -> Iterator[tuple[str, Row]]:
     for path in files_of(system.root):
         key = path.relative_to(system.root).as_posix()
-        yield f"file {key}", {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        if key.startswith(DERIVED):
+            yield f"file {key}", {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -18,7 +18,8 @@ from tests.faults.system import System
 
 _PAGE: Final = 1000
 _CLIENTS: Final = 4
-_NOT_ORIGINALS: Final = ("metadata/", "renditions/")
+DERIVED: Final = ("metadata/", "renditions/")
+"""How the keys of what is made from originals begin."""
 
 _http: Final = urllib3.PoolManager(maxsize=_CLIENTS, timeout=60.0)
 
@@ -56,7 +57,7 @@ def file_digests(system: System) -> dict[str, str]:
     found = {}
     for path in files_of(system.root):
         key = path.relative_to(system.root).as_posix()
-        if not key.startswith(_NOT_ORIGINALS):
+        if not key.startswith(DERIVED):
             found[key] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
