@@ -15,8 +15,9 @@ from pacsless.burst.timeline import Counts
 from pacsless.errors import PacslessError, Unavailable
 from pacsless.events import AccessLogged
 from pacsless.functions import load_functions
-from pacsless.settings import InvalidSetting, Settings
+from pacsless.settings import Settings
 from pacsless.stack.settings import LOOPBACK, StackSettings
+from pacsless.warehouse_sql import WarehouseSql
 
 WORKERS_METRIC: Final = "pacsless_trigger_workers"
 OUTBOX_METRIC: Final = "pacsless_gateway_outbox_depth"
@@ -83,7 +84,7 @@ class Probes:
         self._open = ExitStack()
         self._read_lag: Callable[[], dict[str, dict[str, int]]] | None = None
         self._database: Any = None
-        self._warehouse: Any = None
+        self._warehouse: WarehouseSql | None = None
         self.problems: dict[str, str] = {}
         """What could not be asked, and why; the last reason."""
 
@@ -216,33 +217,7 @@ class Probes:
         return {series: int(count) for series, count in rows}
 
     def _loaded(self) -> Counts:
-        import pymysql
-
-        try:
-            if self._warehouse is None:
-                host, port = host_port(self.addresses.sql)
-                self._warehouse = pymysql.connect(
-                    host=host, port=port, user="root", database="pacsless", autocommit=True
-                )
-            with self._warehouse.cursor() as cursor:
-                cursor.execute(_IMAGES, (self.addresses.tenant, f"{self._studies}%"))
-                return {study: int(count) for study, count in cursor.fetchall()}
-        except pymysql.Error as error:
-            self._warehouse = None
-            raise Unavailable(
-                "sql", f"the warehouse at {self.addresses.sql}: {type(error).__name__}"
-            ) from None
-
-
-def host_port(text: str) -> tuple[str, int]:
-    """Take ``host:port`` apart.
-
-    Raises
-    ------
-    InvalidSetting
-        If it is none.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidSetting("address", f"{text!r} is not host:port")
-    return host, int(port)
+        if self._warehouse is None:
+            self._warehouse = WarehouseSql(self.addresses.sql)
+        rows = self._warehouse.ask(_IMAGES, self.addresses.tenant, f"{self._studies}%").rows
+        return {study: int(count) for study, count in rows}

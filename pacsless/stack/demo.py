@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from pacsless.send.files import DicomFile, look
 from pacsless.stack.errors import StackError
 from pacsless.stack.settings import LOOPBACK, StackSettings
 from pacsless.stack.supervision import Supervisor
+from pacsless.warehouse_sql import Answer, WarehouseSql
 
 FILES: Final = (
     "CT_small.dcm",  # Explicit VR Little Endian
@@ -158,17 +160,10 @@ def _in_warehouse(settings: StackSettings, summary: Summary) -> bool:
     return int(row[0]) == len(sops)
 
 
-def _query(
-    settings: StackSettings, sql: str, values: Sequence[str] = ()
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    import pymysql
-
-    connection = pymysql.connect(
-        host=LOOPBACK, port=settings.ports.warehouse_mysql, user="root", database="pacsless"
-    )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return [str(one[0]) for one in cursor.description or ()], list(cursor.fetchall())
+def _query(settings: StackSettings, sql: str, values: Sequence[str] = ()) -> Answer:
+    connection = WarehouseSql(f"{LOOPBACK}:{settings.ports.warehouse_mysql}")
+    with closing(connection):
+        return connection.ask(sql, *values)
 
 
 def _studies(settings: StackSettings, uids: Sequence[str]) -> list[dict[str, Any]]:

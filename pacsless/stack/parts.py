@@ -116,7 +116,7 @@ def services(settings: StackSettings) -> list[Part]:
     ports = settings.ports
     found, timed = [], []
     for name, spec in load_functions().items():
-        if spec.kind == "http" or not settings.scale:
+        if spec.kind != "event" or not settings.scale:
             found.append(_function(settings, name))
         if spec.kind == "event":
             found.append(_trigger(settings, name))

@@ -23,7 +23,7 @@ DOORS = {
     "boto3": {"pacsless/archive/s3.py"},
     "botocore": {"pacsless/archive/s3.py"},
     "pg8000": {"pacsless/postgres/"},
-    "pymysql": {"pacsless/reconcile/warehouse.py", "pacsless/stack/demo.py"},
+    "pymysql": {"pacsless/warehouse_sql.py"},
     "redis": {"pacsless/cache.py"},
     "functions_framework": {"pacsless/handler.py", "pacsless/web.py"},
     "duckdb": {"pacsless/warehouse/"},

@@ -88,10 +88,11 @@ def test_tenants_are_those_with_files_or_rows(site: Site, neighbour: Site) -> No
 def test_a_warehouse_that_does_not_answer_is_unavailable(site: Site) -> None:
     from pacsless.reconcile.look import Places
     from pacsless.reconcile.warehouse import WarehouseRows
+    from pacsless.warehouse_sql import WarehouseSql
     from tests.ports import free_ports
 
     (nobody,) = free_ports(1)
-    rows = WarehouseRows("127.0.0.1", nobody, "root", "", "pacsless")
+    rows = WarehouseRows(WarehouseSql(f"127.0.0.1:{nobody}"))
     places = Places(site.archive, site.database, rows)
     with pytest.raises(Unavailable, match="PACSLESS_DORIS_MYSQL"):
         Sweeper(site.settings, places, site.pipeline, site.backlog).turn([site.tenant])
