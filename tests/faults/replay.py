@@ -25,6 +25,7 @@ FROM pg_class t
 LEFT JOIN pg_index i ON i.indrelid = t.oid AND i.indisprimary
 LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
 WHERE t.relkind = 'r' AND t.relnamespace = 'public'::regnamespace
+    AND t.relname <> ALL ('{sweep,announced_file}')  -- where the timer's sweeps stand
 GROUP BY t.relname ORDER BY t.relname
 """
 

@@ -41,6 +41,8 @@ class FaultSettings(StackSettings):
         found = StackSettings.environment(self, inherited)
         titles = ",".join(f"{title}={tenant}" for tenant, title in TENANTS.items())
         found["PACSLESS_GATEWAY_AE_TITLES"] = titles
+        # What a sweep mends, nobody would notice.
+        found["PACSLESS_RECONCILE_REPAIR"] = "no"
         if os.environ.get(WITHOUT):
             found["PYTHONPATH"] = f"{_MUTATIONS}{os.pathsep}{found['PYTHONPATH']}"
             found["PACSLESS_FAULTS_PROOF"] = str(self.home / "proof")

@@ -26,6 +26,7 @@ from typing import Any
 def _commit() -> None:
     module, name = _there("pacsless.trigger.runner", "Runner", "_do")
 
+    @_or_end
     def do(self: Any, lane: Any, action: Any) -> None:
         _reached()
         outcomes = self._outcomes
@@ -33,7 +34,10 @@ def _commit() -> None:
             importlib.import_module("pacsless.trigger.lane").Fate.DONE, ""
         )
         outcomes.put((lane, action, done))
-        self._dispatcher.send(action.items)
+        if hasattr(action, "items"):
+            self._target.send(action.items)
+        else:
+            self._dead_letters.bury(action)
 
     setattr(module, name, do)
 
@@ -95,6 +99,19 @@ def _clock() -> None:
         return image(event) | {"received_at": now}
 
     setattr(module, name, timed)
+
+
+def _or_end(mutant: Any) -> Any:
+    """End the process if the mutant itself is broken: a pool would swallow its error."""
+
+    def guarded(*arguments: Any) -> Any:
+        try:
+            return mutant(*arguments)
+        except Exception:  # noqa: BLE001  # whatever it is, it is no proof
+            traceback.print_exc()
+            os._exit(70)
+
+    return guarded
 
 
 def _there(module: str, owner: str, name: str) -> tuple[Any, str]:
