@@ -13,6 +13,8 @@ from pacsless.states import STATES, series_revised
 
 _STUDY: Final = "tenant_id = :tenant AND study_instance_uid = :study"
 
+_INSTANCE: Final = "tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid"
+
 _ROWS: Final = f"""
 SELECT series_instance_uid, sop_instance_uid, file_size, sha256, revision, created_date
 FROM instance WHERE {_STUDY}
@@ -29,9 +31,13 @@ WHERE {_STUDY}
 
 _RENUMBER: Final = (
     f"SELECT FROM study WHERE {_STUDY} FOR NO KEY UPDATE",  # as extract_tags does
+    # With a change each: an entry of the feed is current by its revision.
     f"""
     WITH new AS MATERIALIZED (SELECT nextval('revision') AS revision), ledger AS (
-        UPDATE instance SET revision = new.revision FROM new WHERE {_STUDY}
+        UPDATE instance SET revision = new.revision FROM new WHERE {_STUDY} RETURNING instance.*
+    ), recorded AS (
+        INSERT INTO change ({_INSTANCE}, revision, action)
+        SELECT {_INSTANCE}, revision, 'update' FROM ledger
     )
     UPDATE series SET revision = new.revision FROM new WHERE {_STUDY}
     """,  # noqa: S608

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from functions.change_feed.changes import read
 from pacsless.errors import Busy
 from pacsless.events import InstanceStored
 from pacsless.identity import study_metadata_key
@@ -211,6 +212,15 @@ def test_an_instance_that_has_just_come_is_no_drift(site: Site) -> None:
     site.forget_warehouse()
     assert Reconcile(site.places, settle=60).run(site.tenant).drift == {}
     assert kinds(site.reconcile()) == {"warehouse-lacks"}
+
+
+def test_what_was_renumbered_is_current_in_the_change_feed(site: Site) -> None:
+    stored = site.fill()
+    ledger.renumber(site.database, site.tenant, stored[0].study_instance_uid)
+    entries = read(site.database, site.tenant, 0, 200)
+    last = {one.sop_instance_uid: one for one in entries}
+    assert set(last) == {one.sop_instance_uid for one in stored}
+    assert {(one.action, one.state) for one in last.values()} == {("update", "current")}
 
 
 def test_a_scrub_goes_on_where_it_stopped(site: Site) -> None:
