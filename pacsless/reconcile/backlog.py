@@ -22,6 +22,8 @@ READERS: Final = {
 MOST: Final = 2000
 """Events that may wait before no more are announced."""
 _PAUSE: Final = 0.5
+_FRESH: Final = 5.0
+"""Seconds for which the broker's answer holds: others announce too."""
 
 
 class Backlog:
@@ -42,6 +44,7 @@ class Backlog:
         self._most = most
         self._patience = patience
         self._room = 0
+        self._asked = -math.inf
 
     def waiting(self) -> int:
         """Count the events that wait.
@@ -63,8 +66,8 @@ class Backlog:
             ``backlog``, if the functions do not get on; ``broker``.
         """
         deadline = time.monotonic() + self._patience
-        # The broker is asked once for as many as there is room for.
-        while self._room < events:
+        # The broker is asked once for as many as there is room for, while that is news.
+        while self._room < events or time.monotonic() > self._asked + _FRESH:
             waiting = self.waiting()
             if waiting and waiting > self._most - events:
                 if time.monotonic() > deadline:
@@ -75,6 +78,7 @@ class Backlog:
                 time.sleep(_PAUSE)
                 continue
             self._room = max(events, self._most - waiting)
+            self._asked = time.monotonic()
         self._room -= events
 
     def drain(self, say: Callable[[int], None] = lambda _waiting: None) -> None:
