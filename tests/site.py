@@ -6,18 +6,22 @@ effects when `publish` returns; what Kafka adds is tested with the whole stack.
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from pydicom.uid import generate_uid
 
 from functions.build_metadata.build import build
 from functions.extract_tags.index import index
 from functions.load_doris.rows import loads
+from pacsless.archive import ArchiveUnavailable
 from pacsless.archive.files import FileArchive
 from pacsless.bus import Producer
 from pacsless.codec import Delivered, now
@@ -38,6 +42,27 @@ from tests.instances import make_dataset, new_tenant, store
 
 _TABLES = ("instance", "series", "study", "patient", "metadata_document", "sweep", "announced_file")
 _WAREHOUSE = ("dicom_state_meta", "dicom_image_meta")
+
+
+class BadDisk(FileArchive):
+    """An archive with files that cannot be read, root or not."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.closed: set[str] = set()
+        self.bad: set[str] = set()
+
+    def open(self, key: str) -> BinaryIO:
+        if key in self.closed:
+            raise ArchiveUnavailable("archive", "cannot read the file: Permission denied")
+        return cast(BinaryIO, BadSector()) if key in self.bad else super().open(key)
+
+
+class BadSector(io.RawIOBase):
+    """A file whose first block is bad."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class Pipeline(Producer):
@@ -95,7 +120,7 @@ class Site:
             doris_mysql=f"127.0.0.1:{warehouse.mysql_port}",
             doris_redirect_hosts=(f"127.0.0.1:{warehouse.be_port}",),
         )
-        self.archive = FileArchive(folder)
+        self.archive = BadDisk(folder)
         self.database = Database.from_settings(self.settings)
         self.places = Places(
             self.archive, self.database, WarehouseRows.from_settings(self.settings)
@@ -121,6 +146,10 @@ class Site:
             )
             for number in range(1, instances + 1)
         ]
+
+    def break_file(self, key: str, *, at_open: bool = False) -> None:
+        """Have a file give an error when it is read, or opened."""
+        (self.archive.closed if at_open else self.archive.bad).add(key)
 
     def fill(self, instances: int = 3, studies: int = 1) -> list[InstanceStored]:
         """Store studies of two series, and have the functions handle them."""

@@ -195,6 +195,8 @@ class FileArchive:
                 entries = os.scandir(stack.pop())
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as error:
+                raise unavailable("cannot list a folder", error) from error
             with entries:
                 for entry in entries:
                     if entry.name.startswith("."):
@@ -212,6 +214,8 @@ class FileArchive:
             entries = os.scandir(path)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise unavailable("cannot list a folder", error) from error
         with entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):

@@ -63,7 +63,7 @@ def _print_rebuilt(done: Rebuilt, *, waited: bool) -> None:
     end = "and the functions have handled all of it" if waited else "the functions go on"
     click.echo(f"{done.instances} events of {done.studies} studies are announced, {end}.")
     for count, what, keys in (
-        (done.unreadable_count, "do not say what they are", done.unreadable),
+        (done.unreadable_count, "cannot be read, or do not say what they are", done.unreadable),
         (done.altered_count, "are not what was received; restore them", done.altered),
     ):
         if count:

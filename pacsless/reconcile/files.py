@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from typing import Final
 
-from pacsless.archive import Archive, Stat
+from pacsless.archive import Archive, ArchiveUnavailable, Stat
 from pacsless.codec import time_at
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
@@ -20,6 +21,24 @@ _BLOCK: Final = 1 << 20
 
 class Altered(Unprocessable):
     """A file has another digest than its row."""
+
+
+class Unreadable(Unprocessable):
+    """A file cannot be read, and the archive answers otherwise."""
+
+
+@contextlib.contextmanager
+def _reading(archive: Archive) -> Iterator[None]:
+    """Tell a file that cannot be read from an archive that does not answer.
+
+    A bad sector under one file must not keep a sweep from all others; but an
+    archive that is gone has no unreadable files.
+    """
+    try:
+        yield
+    except (OSError, ArchiveUnavailable) as error:
+        next(iter(archive.folders("")), None)
+        raise Unreadable("unreadable", "the file cannot be read") from error
 
 
 def studies(archive: Archive, tenant_id: str) -> list[str]:
@@ -45,11 +64,13 @@ def digest_of(archive: Archive, key: str) -> str:
     ------
     NotFound
         If there is none.
-    ArchiveUnavailable
+    Unreadable
         If it cannot be read.
+    ArchiveUnavailable
+        If nothing can.
     """
     digest = hashlib.sha256()
-    with archive.open(key) as file:
+    with _reading(archive), archive.open(key) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -78,12 +99,17 @@ def stored_event(
         If there is no such file.
     Unprocessable
         If it does not say whose it is, or is another instance than its path says.
+    Unreadable
+        If it cannot be read.
+    ArchiveUnavailable
+        If nothing can.
     """
-    stat = archive.stat(identity.key)
+    with _reading(archive):
+        stat = archive.stat(identity.key)
     if stat is None:
         raise NotFound("no-such-key", "no such file in the archive")
     digest, size = hashlib.sha256(), 0
-    with archive.open(identity.key) as file:
+    with _reading(archive), archive.open(identity.key) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
             size += len(block)

@@ -56,17 +56,17 @@ class Mend:
             ledger.renumber(self.places.database, tenant_id, uid)
             again |= study.rows.keys()
         tried = new | (again & study.files.keys())
-        alarms = self._files(tenant_id, uid, tried, study)
-        if new:
-            ledger.note_announced(self.places.database, tenant_id, uid, new)
+        done, alarms = self._files(tenant_id, uid, tried, study)
+        if new & done:
+            ledger.note_announced(self.places.database, tenant_id, uid, new & done)
         self._series(tenant_id, uid, {one.series for one in wanted if not one.sop})
-        done = tried - {_instance(one) for one in alarms}
         return {one for one in wanted if not one.sop or _instance(one) in done}, alarms
 
     def _files(
         self, tenant_id: str, uid: str, wanted: Collection[Instance], study: Study
-    ) -> list[Drift]:
-        """Announce files; return those that have changed or do not say what they are."""
+    ) -> tuple[set[Instance], list[Drift]]:
+        """Announce files; return which, and those that must not be: changed, or unreadable."""
+        done: set[Instance] = set()
         alarms: list[Drift] = []
         chunk: list[Event] = []
         for instance in sorted(wanted):
@@ -75,6 +75,7 @@ class Mend:
                 row = study.rows.get(instance)
                 known = None if row is None else row.sha256
                 chunk.append(files.stored_event(self.places.archive, identity, known))
+                done.add(instance)
             except NotFound:
                 continue  # removed a moment ago
             except files.Altered:
@@ -85,7 +86,7 @@ class Mend:
                 self._publish(chunk)
                 chunk = []
         self._publish(chunk)
-        return alarms
+        return done, alarms
 
     def _series(self, tenant_id: str, uid: str, wanted: Collection[str]) -> None:
         if not wanted:

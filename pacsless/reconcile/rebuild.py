@@ -39,7 +39,7 @@ class Rebuilt:
     instances: int = 0
     """Events of this run: one a file, or one a series if only documents are made."""
     unreadable: list[str] = field(default_factory=list)
-    """Archive keys, at most five, of files that do not say what they are."""
+    """Archive keys, at most five, of files that cannot be read or do not say what they are."""
     unreadable_count: int = 0
     altered: list[str] = field(default_factory=list)
     """Archive keys, at most five, of files that are not what was received."""

@@ -97,5 +97,8 @@ class Scrub:
                     found(study, Drift(Kind.OTHER_DIGEST, series, sop))
             except NotFound:
                 continue  # the comparison says so
+            except files.Unreadable:
+                found(study, Drift(Kind.FILE_UNREADABLE, series, sop))
+                continue
             read += 1
         return read

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from pacsless.archive import open_archive
 from pacsless.bus import Producer
-from pacsless.errors import Busy
+from pacsless.errors import Busy, PacslessError
 from pacsless.postgres import Database
 from pacsless.reconcile.backlog import Backlog
 from pacsless.reconcile.look import Places
@@ -82,13 +82,14 @@ class Sweeper:
         Raises
         ------
         Unavailable
-            If something does not answer.
+            If something does not answer; the other tenants had their part.
         """
         settings = self.settings
         share = share_of(settings.reconcile_scrub)
         names = list(only) or tenants(self.places)
         began = time.monotonic()
         found: list[dict[str, Any]] = []
+        failed: PacslessError | OSError | None = None
         for number, tenant_id in enumerate(names, 1):
             # An equal part of what is left, so that a large tenant starves none.
             now = time.monotonic()
@@ -99,6 +100,15 @@ class Sweeper:
                     found.append(self._tenant(tenant_id, share, until))
             except Busy:
                 found.append({"tenant": tenant_id, "busy": True})
+            except (PacslessError, OSError) as error:
+                # One tenant's folder must not keep the others from being swept.
+                fields = {"tenant": tenant_id, "error": type(error).__name__}
+                _log.warning("sweep failed", extra={"fields": fields})
+                failed = failed or error
+                if time.monotonic() > began + settings.reconcile_seconds:
+                    break
+        if failed is not None:
+            raise failed
         return found
 
     def _tenant(self, tenant_id: str, share: float, until: float) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from functions.change_feed.changes import read
+from pacsless.archive import ArchiveUnavailable
 from pacsless.errors import Busy
 from pacsless.events import InstanceStored
 from pacsless.identity import study_metadata_key
-from pacsless.reconcile import ledger
+from pacsless.reconcile import files, ledger
 from pacsless.reconcile.position import alone
 from tests.site import Site
 
@@ -155,7 +156,7 @@ def test_what_only_a_person_can_mend_is_an_alarm(site: Site, neighbour: Site, ha
     neighbour.fill()
     path = site.folder / stored[0].file_path
     harm(site, path)
-    files = {one: one.read_bytes() for one in site.folder.glob(f"{site.tenant}/*/*/*")}
+    originals = {one: one.read_bytes() for one in site.folder.glob(f"{site.tenant}/*/*/*")}
     rows = site.sql("SELECT count(*) FROM instance WHERE tenant_id = :tenant")
     for _ in range(2):
         report = site.reconcile(repair=True, share=1.0)
@@ -164,7 +165,7 @@ def test_what_only_a_person_can_mend_is_an_alarm(site: Site, neighbour: Site, ha
         assert report.scrubbed >= len(stored) - 1
         told = json.dumps(report.as_dict())
         assert "Doe" not in told and "default" not in told
-    assert {one: one.read_bytes() for one in site.folder.glob(f"{site.tenant}/*/*/*")} == files
+    assert {one: one.read_bytes() for one in site.folder.glob(f"{site.tenant}/*/*/*")} == originals
     assert site.sql("SELECT count(*) FROM instance WHERE tenant_id = :tenant") == rows
     assert kinds(neighbour.reconcile(share=1.0)) == set()
 
@@ -195,10 +196,40 @@ def test_a_file_nobody_can_read_is_an_alarm_and_makes_one_dead_letter(site: Site
     assert kinds(first) == {"file-without-row", "file-unreadable"}
     for _ in range(3):
         again = site.reconcile(repair=True)
-        assert again.left >= 1
+        assert kinds(again) == {"file-unreadable"}
+        assert again.left == 1
     announced = [one for one in site.pipeline.published if one.study_instance_uid
                  in (poison[0].study_instance_uid, junk[0].study_instance_uid)]  # fmt: skip
     assert len(announced) == 1, "not again in every sweep"
+
+
+def test_a_file_the_disk_does_not_give_is_an_alarm_and_stops_nothing(site: Site) -> None:
+    stored = site.fill(studies=2)
+    (new,) = site.add(1)
+    site.break_file(stored[0].file_path, at_open=True)
+    site.break_file(stored[4].file_path)
+    site.break_file(new.file_path)
+    report = site.reconcile(repair=True, share=1.0)
+    assert report.finished and report.scrubbed == len(stored) - 2
+    assert kinds(report) == {"file-unreadable"}
+    assert report.drift["file-unreadable"].count == report.left == 3
+    done = site.rebuild.run(site.tenant, ["index"])
+    assert (done.finished, done.unreadable_count) == (True, 3)
+    assert done.instances == len(stored) - 2
+
+
+def test_an_archive_that_is_gone_has_no_unreadable_files(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = site.fill()
+
+    def gone(*_: object) -> Any:
+        raise ArchiveUnavailable("archive", "gone")
+
+    for name in ("open", "folders"):
+        monkeypatch.setattr(site.archive, name, gone)
+    with pytest.raises(ArchiveUnavailable):
+        files.digest_of(site.archive, stored[0].file_path)
 
 
 def test_an_instance_that_has_just_come_is_no_drift(site: Site) -> None:

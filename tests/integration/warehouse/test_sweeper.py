@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pacsless.archive import ArchiveUnavailable
 from pacsless.errors import Unavailable
 from pacsless.reconcile.position import alone
 from pacsless.reconcile.rebuild import PARTS
@@ -72,6 +73,26 @@ def test_a_tenant_that_is_being_swept_is_left_alone(site: Site, neighbour: Site)
         first, second = sweeper(site).turn([site.tenant, neighbour.tenant])
     assert first == {"tenant": site.tenant, "busy": True}
     assert second["finished"]
+
+
+def test_a_tenant_that_cannot_be_swept_keeps_no_other_from_it(
+    site: Site, neighbour: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbour.fill()
+    neighbour.forget_warehouse()
+    age(neighbour)
+    listed = site.archive.list
+
+    def fails(prefix: str) -> Any:
+        if prefix.startswith(site.tenant):
+            raise ArchiveUnavailable("archive", "cannot list a folder")
+        return listed(prefix)
+
+    site.fill()
+    monkeypatch.setattr(site.archive, "list", fails)
+    with pytest.raises(ArchiveUnavailable, match="list a folder"):
+        sweeper(site).turn([site.tenant, neighbour.tenant])
+    assert neighbour.reconcile().drift == {}
 
 
 def test_tenants_are_those_with_files_or_rows(site: Site, neighbour: Site) -> None:
