@@ -59,6 +59,10 @@ DO UPDATE SET announced_at = now()
 """
 
 
+_ROOM: Final = 1_000_000
+"""Revisions others may draw while the sequence is raised."""
+
+
 def tenants(database: Database) -> list[str]:
     """Return the tenants the index knows."""
     rows = database.run(lambda t: t.run("SELECT DISTINCT tenant_id FROM study ORDER BY 1"))
@@ -102,15 +106,21 @@ def raise_revision(database: Database, floor: int) -> bool:
     An index that was lost counts from 1 again, and the warehouse would take what
     is new for old.
     """
-    # nextval first: another process may be drawing numbers at the same moment.
+    # Others draw numbers at the same moment, between nextval and setval too: what is
+    # left above the floor is theirs, and no two raise it at a time.
     sql = """
-    SELECT setval('revision', CAST(:floor AS bigint)) FROM (SELECT nextval('revision') AS next) AS n
-    WHERE next <= :floor
+    SELECT setval('revision', CAST(:floor AS bigint) + :room)
+    FROM (SELECT nextval('revision') AS next) AS n WHERE next <= :floor
     """
     last = database.run(lambda t: t.run("SELECT last_value FROM revision"))
     if int(last[0][0]) >= floor:
         return False
-    return bool(database.run(lambda t: t.run(sql, floor=floor)))
+
+    def work(transaction: Transaction) -> bool:
+        transaction.run("SELECT pg_advisory_xact_lock(hashtextextended('pacsless/revision', 0))")
+        return bool(transaction.run(sql, floor=floor, room=_ROOM))
+
+    return database.run(work)
 
 
 def renumber(database: Database, tenant_id: str, study: str) -> None:

@@ -109,18 +109,23 @@ class Rebuild:
 
         Raises
         ------
+        NotFound
+            If there is nothing to begin with: no tenant of that name, or another archive.
         Unavailable
             If something does not answer; the next run goes on from there.
         """
         scope = ",".join(sorted(parts))
         sweep = self._sweep(tenant_id)
         position = sweep.unfinished()
+        from_index = scope == "metadata"
+        every = self._studies(tenant_id, from_index=from_index)
+        if position is None and not every:
+            where = "the index has no studies" if from_index else "there are no files"
+            raise NotFound("no-files", f"{where} of tenant {tenant_id}")
         if restart or position is None or position.scope != scope:
             position = sweep.begin(scope)
-        from_index = scope == "metadata"
         if not from_index:
             ledger.raise_revision(self.places.database, self.places.warehouse.highest_revision())
-        every = self._studies(tenant_id, from_index=from_index)
         left = [one for one in every if one > position.after_study]
         so_far = Rebuilt(len(every), len(every) - len(left))
         for study in left:

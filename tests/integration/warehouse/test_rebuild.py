@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from pacsless.errors import Unavailable
+from pacsless.bus import Partition, Producer, create_topics, extents
+from pacsless.errors import NotFound, Unavailable
 from pacsless.events import Event, InstanceStored, SeriesRevised
 from pacsless.functions import load_functions
 from pacsless.reconcile import ledger
@@ -19,6 +21,7 @@ from pacsless.reconcile.backlog import READERS, Backlog
 from pacsless.reconcile.files import stored_event
 from pacsless.reconcile.position import Sweep
 from pacsless.reconcile.rebuild import PARTS, CannotRebuild, parts_of
+from pacsless.settings import Settings
 from tests.eventually import eventually
 from tests.instances import encode, make_dataset, store_bytes
 from tests.integration.test_scp_gateway_kafka import events
@@ -96,6 +99,21 @@ def test_rows_the_warehouse_kept_do_not_outlive_a_lost_index(site: Site) -> None
     )
     assert len(rows) == len(before["series"]) + 1
     assert all(revision > high and count < 99 for revision, count in rows)
+
+
+def test_the_revision_is_raised_with_room_for_who_draws_meanwhile(site: Site) -> None:
+    (drawn,) = site.database.run(lambda t: t.run("SELECT nextval('revision')"))[0]
+    assert not ledger.raise_revision(site.database, drawn)
+    assert ledger.raise_revision(site.database, drawn + 10)
+    (raised,) = site.database.run(lambda t: t.run("SELECT nextval('revision')"))[0]
+    assert raised > drawn + 10 + 100_000
+
+
+@pytest.mark.parametrize("parts", [PARTS, ["metadata"]])
+def test_a_tenant_nobody_knows_is_not_rebuilt(site: Site, parts: list[str]) -> None:
+    with pytest.raises(NotFound, match=site.tenant):
+        site.rebuild.run(site.tenant, parts)
+    assert site.sql("SELECT FROM sweep WHERE tenant_id = :tenant") == []
 
 
 def ledger_revision(site: Site) -> int:
@@ -202,6 +220,39 @@ def test_a_killed_command_is_gone_on_with_and_every_file_is_announced(
     with pytest.raises(Unavailable, match="events wait"):
         backlog.make_room(10)
     Backlog(settings, most=1000, patience=0).make_room(10)
+
+
+def test_what_others_announce_meanwhile_is_not_waited_for(
+    site: Site, empty_kafka: KafkaBroker
+) -> None:
+    settings = replace(site.settings, kafka=empty_kafka.servers)
+    create_topics(settings)
+    backlog = Backlog(settings)
+    told: list[int] = []
+    with closing(Producer(settings, "tests")) as producer:
+        producer.publish(site.add(3), "/tests")
+        up_to = extents(settings, [InstanceStored.TOPIC])
+        handled = {one: there.stop for one, there in up_to.items()}
+
+        def meanwhile(waiting: int) -> None:
+            """The functions get on, and a sender too."""
+            told.append(waiting)
+            producer.publish(site.add(1), "/tests")
+            commit(settings, "pacsless-extract-tags", handled)
+
+        backlog.say = meanwhile
+        backlog.drain()
+    assert told == [3]
+    assert backlog.waiting() == 1
+
+
+def commit(settings: Settings, group: str, offsets: Mapping[Partition, int]) -> None:
+    from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+
+    with closing(KafkaConsumer(bootstrap_servers=settings.kafka, group_id=group)) as consumer:
+        consumer.commit({
+            TopicPartition(*one): OffsetAndMetadata(at, "", -1) for one, at in offsets.items()
+        })  # fmt: skip
 
 
 def test_the_readers_are_those_of_the_flow() -> None:
