@@ -87,7 +87,10 @@ def create_topics(settings: Settings, partitions: int = 4, replication: int = -1
 
 
 def function_lag(
-    settings: Settings, subscriptions: Mapping[str, Iterable[str]], prefix: str = "pacsless-"
+    settings: Settings,
+    subscriptions: Mapping[str, Iterable[str]],
+    prefix: str = "pacsless-",
+    up_to: Mapping[Partition, range] | None = None,
 ) -> dict[str, dict[str, int]]:
     """Count the events each function has not handled yet.
 
@@ -99,6 +102,8 @@ def function_lag(
         Function name to the topics it reads (`pacsless.functions`).
     prefix
         Of the group ids.
+    up_to
+        `extents` of a moment ago, to count only what was there then.
 
     Returns
     -------
@@ -110,13 +115,16 @@ def function_lag(
     Unavailable
         ``broker``.
     """
-    with lag_reader(settings, subscriptions, prefix) as read:
+    with lag_reader(settings, subscriptions, prefix, up_to) as read:
         return read()
 
 
 @contextmanager
 def lag_reader(
-    settings: Settings, subscriptions: Mapping[str, Iterable[str]], prefix: str = "pacsless-"
+    settings: Settings,
+    subscriptions: Mapping[str, Iterable[str]],
+    prefix: str = "pacsless-",
+    up_to: Mapping[Partition, range] | None = None,
 ) -> Iterator[Callable[[], dict[str, dict[str, int]]]]:
     """Ask for `function_lag` time and again over one connection."""
     wanted = {function: sorted(topics) for function, topics in subscriptions.items()}
@@ -124,16 +132,30 @@ def lag_reader(
 
         def read() -> dict[str, dict[str, int]]:
             with broker_errors("cannot read the lag"):
-                return _lag(client, wanted, prefix)
+                return _lag(client, wanted, prefix, up_to)
 
         yield read
 
 
-def _lag(client: Any, wanted: dict[str, list[str]], prefix: str) -> dict[str, dict[str, int]]:
+def _lag(
+    client: Any,
+    wanted: dict[str, list[str]],
+    prefix: str,
+    up_to: Mapping[Partition, range] | None,
+) -> dict[str, dict[str, int]]:
     # What is done before how much there is: an event that is handled in
     # between then still counts, and none is counted as done before it came.
     done = {function: _committed(client, group_id(function, prefix)) for function in wanted}
     ends = _offsets(client, {topic for topics in wanted.values() for topic in topics}, "end")
+    if up_to is not None:
+        # No more than there is: a topic may have been made anew since.
+        ends = {
+            topic: {
+                number: min(end, up_to.get(Partition(topic, number), range(0)).stop)
+                for number, end in numbers.items()
+            }
+            for topic, numbers in ends.items()
+        }
     starts = _offsets(client, set(ends), "start")
     return {
         function: {

@@ -42,6 +42,7 @@ def rebuild(tenant_id: str, into: str, *, restart: bool, no_wait: bool, as_json:
         valid_tenant(tenant_id)
         parts = parts_of(into)
         progress = Progress(sys.stderr)
+        sweeper.backlog.say = _waits(progress)
         with alone(sweeper.places.database, tenant_id):
             done = sweeper.rebuild.run(
                 tenant_id, parts, restart=restart,
@@ -50,13 +51,17 @@ def rebuild(tenant_id: str, into: str, *, restart: bool, no_wait: bool, as_json:
                 ),
             )  # fmt: skip
         if not no_wait:
-            sweeper.backlog.drain(lambda waiting: progress.tell(f"{waiting} events wait"))
+            sweeper.backlog.drain()
         progress.end()
     if as_json:
         click.echo(json.dumps({"tenant": tenant_id, "into": list(parts)} | done.as_dict()))
     else:
         _print_rebuilt(done, waited=not no_wait)
     sys.exit(1 if done.unreadable_count or done.altered_count else 0)
+
+
+def _waits(progress: Progress) -> Callable[[int], None]:
+    return lambda waiting: progress.tell(f"{waiting} events wait for the functions")
 
 
 def _print_rebuilt(done: Rebuilt, *, waited: bool) -> None:
@@ -85,21 +90,32 @@ def reconcile(
     """Compare files, index, metadata and warehouse.
 
     The exit code is 0 if they agree, or all that differs is announced; 1 if
-    something is left, 2 if it could not be looked at.
+    something is left, 2 if a tenant could not be looked at.
     """
+    reports: list[Report] = []
+    failed = False
     try:
         with _sweeper() as sweeper:
             share = share_of(scrub)
             names = [valid_tenant(tenant_id)] if tenant_id else tenants(sweeper.places)
-            reports = [_reconciled(sweeper, name, share, settle, repair=repair) for name in names]
+            if repair:
+                sweeper.raise_revision()
+            for name in names:
+                try:
+                    reports.append(_reconciled(sweeper, name, share, settle, repair=repair))
+                except PacslessError as error:
+                    click.echo(f"pacsless: {name}: {error.message}", err=True)
+                    failed = True
+                    continue
+                if not as_json:
+                    _print_report(reports[-1])
     except PacslessError as error:
         click.echo(f"pacsless: {error.message}", err=True)
-        sys.exit(_CANNOT_LOOK)
+        failed = True
     if as_json:
         click.echo(json.dumps([one.as_dict() for one in reports]))
-    else:
-        for one in reports:
-            _print_report(one)
+    if failed:
+        sys.exit(_CANNOT_LOOK)
     sys.exit(1 if any(one.left for one in reports) else 0)
 
 
@@ -110,6 +126,7 @@ def _reconciled(
     say: Callable[[Report, int], None] = lambda so_far, every: progress.say(  # noqa: E731
         so_far.studies, every, f"studies of {tenant_id}", so_far.scrubbed
     )
+    sweeper.backlog.say = _waits(progress)
     with alone(sweeper.places.database, tenant_id):
         task = sweeper.reconcile(repair=repair, settle=settle)
         report = task.run(tenant_id, share=share, restart=True, say=say)

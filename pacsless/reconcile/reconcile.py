@@ -82,8 +82,6 @@ class Reconcile:
             If something does not answer.
         """
         report = Report(tenant_id)
-        if self.mend is not None:
-            ledger.raise_revision(self.places.database, self.places.warehouse.highest_revision())
         if share:
             report.scrubbed = Scrub(self.places).run(
                 tenant_id,

@@ -12,6 +12,7 @@ from pacsless.archive import open_archive
 from pacsless.bus import Producer
 from pacsless.errors import Busy, PacslessError
 from pacsless.postgres import Database
+from pacsless.reconcile import ledger
 from pacsless.reconcile.backlog import Backlog
 from pacsless.reconcile.look import Places
 from pacsless.reconcile.mend import Mend
@@ -56,13 +57,23 @@ class Sweeper:
         self.places.warehouse.close()
         self.places.database.close()
 
+    def raise_revision(self) -> None:
+        """See that revisions to come are newer than the warehouse's, which searches whole tables.
+
+        Raises
+        ------
+        Unavailable
+            If something does not answer.
+        """
+        ledger.raise_revision(self.places.database, self.places.warehouse.highest_revision())
+
     @property
     def rebuild(self) -> Rebuild:
         """The task of rebuilding."""
         return Rebuild(self.places, self.producer, self.backlog)
 
     def reconcile(self, *, repair: bool, settle: float = SETTLE_SECONDS) -> Reconcile:
-        """Return the task of reconciling."""
+        """Return the task of reconciling; before it repairs, `raise_revision`."""
         mend = Mend(self.places, self.producer, self.backlog) if repair else None
         return Reconcile(self.places, mend, settle)
 
@@ -88,6 +99,8 @@ class Sweeper:
         share = share_of(settings.reconcile_scrub)
         names = list(only) or tenants(self.places)
         began = time.monotonic()
+        if settings.reconcile_repair:
+            self.raise_revision()
         found: list[dict[str, Any]] = []
         failed: PacslessError | OSError | None = None
         for number, tenant_id in enumerate(names, 1):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from pacsless.archive import ArchiveUnavailable
 from pacsless.errors import Unavailable
+from pacsless.reconcile import command
 from pacsless.reconcile.position import alone
 from pacsless.reconcile.rebuild import PARTS
 from pacsless.reconcile.task import Sweeper
@@ -93,6 +98,28 @@ def test_a_tenant_that_cannot_be_swept_keeps_no_other_from_it(
     with pytest.raises(ArchiveUnavailable, match="list a folder"):
         sweeper(site).turn([site.tenant, neighbour.tenant])
     assert neighbour.reconcile().drift == {}
+
+
+@contextmanager
+def as_command(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
+    monkeypatch.setattr(command, "_sweeper", lambda: nullcontext(sweeper(site)))
+    yield CliRunner()
+
+
+def test_the_command_tells_of_each_tenant_it_could_look_at(
+    site: Site, neighbour: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.fill()
+    neighbour.fill()
+    names = [site.tenant, neighbour.tenant, site.tenant]
+    monkeypatch.setattr(command, "tenants", lambda _places: names)
+    with as_command(site, monkeypatch) as runner, alone(site.database, neighbour.tenant):
+        told = runner.invoke(command.reconcile, [])
+        as_json = runner.invoke(command.reconcile, ["--json"])
+    assert told.exit_code == as_json.exit_code == 2
+    assert told.stdout.count(f"{site.tenant}: 1 studies") == 2
+    assert f"pacsless: {neighbour.tenant}: another rebuild" in told.stderr
+    assert [one["tenant"] for one in json.loads(as_json.stdout)] == [site.tenant] * 2
 
 
 def test_tenants_are_those_with_files_or_rows(site: Site, neighbour: Site) -> None:
