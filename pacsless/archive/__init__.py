@@ -71,6 +71,9 @@ class Stat:
     size: int
     modified: float
     """Seconds since the epoch. Of an original: when it was received, to the microsecond."""
+    kept: float
+    """Seconds since the epoch: when it got its key or, on a disk, was last touched. An
+    object is received for as long as its sender takes, and nobody knows of it until then."""
 
 
 class Incoming(Protocol):

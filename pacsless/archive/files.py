@@ -166,7 +166,7 @@ class FileArchive:
             return None
         except OSError as error:
             raise unavailable("cannot look at the file", error) from error
-        return Stat(key, found.st_size, found.st_mtime)
+        return Stat(key, found.st_size, found.st_mtime, found.st_ctime)
 
     def replace(self, key: str, data: bytes) -> None:
         """Write beside, then rename over."""
@@ -205,7 +205,9 @@ class FileArchive:
                         stack.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
                         found = entry.stat(follow_symlinks=False)
-                        yield Stat(entry.path[start:], found.st_size, found.st_mtime)
+                        yield Stat(
+                            entry.path[start:], found.st_size, found.st_mtime, found.st_ctime
+                        )
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Names of the folders directly below a folder."""

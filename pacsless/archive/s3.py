@@ -203,8 +203,9 @@ class S3Archive:
         except BotoCoreError as error:
             raise _unavailable("look at", error) from None
         received = head["Metadata"].get(_RECEIVED, "")
-        modified = int(received) / 1e9 if received.isdecimal() else head["LastModified"].timestamp()
-        return Stat(key, head["ContentLength"], modified)
+        kept = head["LastModified"].timestamp()
+        modified = int(received) / 1e9 if received.isdecimal() else kept
+        return Stat(key, head["ContentLength"], modified, kept)
 
     def replace(self, key: str, data: bytes) -> None:
         """Write or replace a derived object; S3's PUT is atomic."""
@@ -221,7 +222,8 @@ class S3Archive:
         for page in self._pages(Prefix=start):
             for found in page.get("Contents", []):
                 key = found["Key"].removeprefix(self._prefix)
-                yield Stat(key, found["Size"], found["LastModified"].timestamp())
+                kept = found["LastModified"].timestamp()
+                yield Stat(key, found["Size"], kept, kept)
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Names of the folders directly below a folder."""

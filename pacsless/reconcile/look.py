@@ -68,7 +68,7 @@ def look(places: Places, tenant_id: str, study: str, settle: float) -> Study:
             strays.add(stat.key)
         else:
             instance = (identity.series_instance_uid, identity.sop_instance_uid)
-            found[instance] = File(stat.size, stat.modified < before)
+            found[instance] = File(stat.size, stat.kept < before)
     return Study(
         files=found,
         strays=frozenset(strays),
