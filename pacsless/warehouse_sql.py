@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pacsless.errors import Unavailable
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import pymysql
 
 _SECONDS: Final = 60
+_TOO_MANY_CONNECTIONS, _ACCESS_DENIED, _SHUTDOWN = 1040, 1045, 1053
 
 
 class Answer(NamedTuple):
@@ -69,19 +69,33 @@ class WarehouseSql:
         Raises
         ------
         Unavailable
-            If the warehouse does not answer.
+            If the warehouse does not answer, or refuses the question.
         """
         import pymysql
 
-        with self._lock, self._translated():
-            if self._connection is None:
-                self._connection = pymysql.connect(
-                    **self._options, autocommit=True, connect_timeout=5, read_timeout=_SECONDS
-                )
-            with self._connection.cursor() as cursor:
-                cursor.execute(sql, values)
-                columns = [str(one[0]) for one in cursor.description or ()]
-                return Answer(columns, list(cursor.fetchall()))
+        with self._lock:
+            # A connection that nobody used for a while may have been closed at the other
+            # end, and only a question shows it. None changes anything: it is asked again.
+            for again in (self._connection is not None, False):
+                try:
+                    return self._ask(sql, values)
+                except (pymysql.MySQLError, OSError) as error:
+                    self.close()
+                    if not (again and _is_connection(error)):
+                        raise self._unavailable(error) from None
+        raise AssertionError
+
+    def _ask(self, sql: str, values: tuple[str, ...]) -> Answer:
+        import pymysql
+
+        if self._connection is None:
+            self._connection = pymysql.connect(
+                **self._options, autocommit=True, connect_timeout=5, read_timeout=_SECONDS
+            )
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            columns = [str(one[0]) for one in cursor.description or ()]
+            return Answer(columns, list(cursor.fetchall()))
 
     def close(self) -> None:
         """Disconnect; the next question connects again."""
@@ -90,18 +104,30 @@ class WarehouseSql:
             with contextlib.suppress(OSError):
                 connection._force_close()  # type: ignore[attr-defined]  # no goodbye to wait for
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        import pymysql
-
-        try:
-            yield
-        except (pymysql.MySQLError, OSError) as error:
-            self.close()
-            # Its messages may quote a row; the number says enough.
-            number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-            raise Unavailable(
+    def _unavailable(self, error: Exception) -> Unavailable:
+        # Its messages may quote a row; the number says enough.
+        number = _number(error)
+        if _is_connection(error):
+            return Unavailable(
                 "warehouse",
                 f"the warehouse at {self.address} does not answer (MySQL error {number}); "
                 "is it up, and PACSLESS_DORIS_MYSQL right?",
-            ) from None
+            )
+        return Unavailable(
+            "warehouse", f"the warehouse refused the question ({number}): are its tables made?"
+        )
+
+
+def _number(error: Exception) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def _is_connection(error: Exception) -> bool:
+    """Whether it is about the connection, and not about what was asked."""
+    number = _number(error)
+    return (
+        isinstance(error, OSError)
+        or number == 0  # pymysql's own: the connection is closed, or what came is no MySQL
+        or 2000 <= number < 3000  # of the client
+        or number in (_TOO_MANY_CONNECTIONS, _ACCESS_DENIED, _SHUTDOWN)
+    )
