@@ -25,6 +25,7 @@ from pacsless.schedule import Schedule
 TYPE: Final = "dev.knative.sources.ping"
 """CloudEvents ``type`` of a tick."""
 _ANSWER_SECONDS: Final = 1800.0
+_NOTICE_SECONDS: Final = 0.2
 _log: Final = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ def run(targets: Mapping[str, str]) -> None:
 
 
 def keep_time(targets: Mapping[str, tuple[Schedule, str]], done: threading.Event) -> None:
-    """Post at the times of each schedule until `done` is set.
+    """Post at the times of each schedule until `done` is set, whatever is not answered by then.
 
     One at a time: a run that takes longer than its interval leaves out the
     times that have passed.
@@ -69,10 +70,19 @@ def keep_time(targets: Mapping[str, tuple[Schedule, str]], done: threading.Event
                 return
             continue
         schedule, url = targets[name]
-        tick(name, url)
-        if done.is_set():
+        if not _answered(name, url, done):
             return
         heapq.heapreplace(queue, (schedule.after(max(due, datetime.now(UTC))), name))
+
+
+def _answered(name: str, url: str, done: threading.Event) -> bool:
+    """Post one tick; return whether its end came before `done`."""
+    # Nobody can break off a wait for an answer, which may take half an hour.
+    posting = threading.Thread(target=tick, args=(name, url), daemon=True)
+    posting.start()
+    while posting.is_alive() and not done.is_set():
+        posting.join(_NOTICE_SECONDS)
+    return not done.is_set()
 
 
 def tick(name: str, url: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -77,6 +78,20 @@ def test_ticks_go_on_after_failures_until_it_is_stopped(function: Function) -> N
     for one in function.ticks:
         assert (one["ce-specversion"], one["ce-type"]) == ("1.0", "dev.knative.sources.ping")
         assert one["ce-time"] <= now()
+
+
+def test_it_ends_while_a_function_is_at_it() -> None:
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        targets = {"a": (Often("* * * * *", ()), f"http://127.0.0.1:{silent.getsockname()[1]}")}
+        thread = threading.Thread(target=timer.keep_time, args=(targets, done))
+        thread.start()
+        asking, _ = silent.accept()
+        with asking:
+            assert asking.recv(4) == b"POST"
+            done.set()
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_nothing_is_posted_before_its_time(function: Function) -> None:
