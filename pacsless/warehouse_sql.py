@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pacsless.errors import Unavailable
@@ -73,17 +74,17 @@ class WarehouseSql:
         """
         import pymysql
 
-        with self._lock:
-            # A connection that nobody used for a while may have been closed at the other
-            # end, and only a question shows it. None changes anything: it is asked again.
-            for again in (self._connection is not None, False):
+        with self._lock, self._translated():
+            if self._connection is not None:
+                # One that nobody used for a while may have been closed at the other end,
+                # and only a question shows it. None changes anything: it is asked again.
                 try:
                     return self._ask(sql, values)
                 except (pymysql.MySQLError, OSError) as error:
+                    if not _is_connection(error):
+                        raise
                     self.close()
-                    if not (again and _is_connection(error)):
-                        raise self._unavailable(error) from None
-        raise AssertionError
+            return self._ask(sql, values)
 
     def _ask(self, sql: str, values: tuple[str, ...]) -> Answer:
         import pymysql
@@ -103,6 +104,16 @@ class WarehouseSql:
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection._force_close()  # type: ignore[attr-defined]  # no goodbye to wait for
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        import pymysql
+
+        try:
+            yield
+        except (pymysql.MySQLError, OSError) as error:
+            self.close()
+            raise self._unavailable(error) from None
 
     def _unavailable(self, error: Exception) -> Unavailable:
         # Its messages may quote a row; the number says enough.
