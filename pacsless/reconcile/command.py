@@ -127,11 +127,12 @@ def _reconciled(
         so_far.studies, every, f"studies of {tenant_id}", so_far.scrubbed
     )
     sweeper.backlog.say = _waits(progress)
-    with alone(sweeper.places.database, tenant_id):
-        task = sweeper.reconcile(repair=repair, settle=settle)
-        report = task.run(tenant_id, share=share, restart=True, say=say)
-    progress.end()
-    return report
+    try:
+        with alone(sweeper.places.database, tenant_id):
+            task = sweeper.reconcile(repair=repair, settle=settle)
+            return task.run(tenant_id, share=share, restart=True, say=say)
+    finally:
+        progress.end()
 
 
 def _print_report(report: Report) -> None:

@@ -58,7 +58,6 @@ ON CONFLICT (tenant_id, study_instance_uid, series_instance_uid, sop_instance_ui
 DO UPDATE SET announced_at = now()
 """
 
-
 _ROOM: Final = 1_000_000
 """Revisions others may draw while the sequence is raised."""
 
