@@ -60,15 +60,15 @@ class Address:
             mode,
         )
 
-    def connect(self) -> Wire:
-        """Open a connection."""
+    def connect(self, *, patient: bool = False) -> Wire:
+        """Open a connection; statements of a patient one may take as long as they take."""
         sock = socket.create_connection((self.host, self.port), _CONNECT_SECONDS)
         try:
             # pg8000 does neither: a long parameter's last segment would wait for
             # an acknowledgement, and a dead server would never be noticed.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.settimeout(REPLY_SECONDS)
+            sock.settimeout(None if patient else REPLY_SECONDS)
             return Wire(
                 self.user,
                 host=self.host,
@@ -78,7 +78,7 @@ class Address:
                 ssl_context=self._ssl(),
                 application_name="pacsless",
                 startup_params={
-                    "statement_timeout": "50s",
+                    "statement_timeout": "0" if patient else "50s",
                     # A generic plan cannot use an index for LIKE $1.
                     "plan_cache_mode": "force_custom_plan",
                 },

@@ -50,9 +50,9 @@ class Lost(Exception):
 class Connection:
     """A connection with its prepared statements: parsed once, one round trip each."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, patient: bool = False) -> None:
         with _translated():
-            self._wire = address.connect()
+            self._wire = address.connect(patient=patient)
         self._prepared: OrderedDict[str, PreparedStatement] = OrderedDict()
         self.in_step = True
         """Whether the last reply was read to its end; without that the next

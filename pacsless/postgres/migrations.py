@@ -34,7 +34,8 @@ def migrate(settings: Settings, folder: Path) -> list[str]:
     """
     address = Address.parse(settings.postgres)
     try:
-        connection = Connection(address)
+        # A migration may copy the whole ledger, or wait for one that does.
+        connection = Connection(address, patient=True)
         try:
             return _migrate(connection, folder)
         finally:

@@ -30,7 +30,9 @@ from pacsless.events import (
     SeriesRevised,
 )
 from pacsless.identity import InstanceIdentity
-from pacsless.postgres import Database, DatabaseFailed, Transaction, migrate
+from pacsless.postgres import Address, Database, DatabaseFailed, Transaction, migrate
+from pacsless.postgres.connection import Connection
+from pacsless.settings import Settings
 from tests.eventually import eventually
 from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store, store_bytes
@@ -435,6 +437,26 @@ def test_migrations_run_once_and_are_never_changed(
     changed.write_text("SELECT 1")
     with pytest.raises(DatabaseFailed, match="was changed"):
         migrate(postgres.settings, tmp_path)
+
+
+def test_a_migration_may_take_as_long_as_it_takes(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = new_tenant()
+    connection = Connection(Address.parse(postgres.settings.postgres))
+    connection.script(f"CREATE DATABASE {name}")
+    connection.close()
+    settings = Settings(postgres=f"{postgres.settings.postgres.rpartition('/')[0]}/{name}")
+    monkeypatch.setattr("pacsless.postgres.address.REPLY_SECONDS", 0.5)
+    (tmp_path / "0001_slow.sql").write_text(
+        "CREATE TABLE told AS SELECT current_setting('statement_timeout') AS timeout;"
+        " SELECT pg_sleep(1);"
+    )
+    assert migrate(settings, tmp_path) == ["0001_slow.sql"]
+    database = Database.from_settings(settings)
+    assert database.run(lambda t: t.run("SELECT timeout FROM told")) == [["0"]]
+    assert database.run(lambda t: t.run("SHOW statement_timeout")) == [["50s"]]
+    database.close()
 
 
 def test_every_constraint_and_index_leads_with_the_tenant(indexer: Index) -> None:
