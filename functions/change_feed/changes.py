@@ -10,22 +10,24 @@ in their order.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from functions.change_feed.feed import Change
-from pacsless.errors import NotFound, Unprocessable
+from pacsless.errors import NotFound, Unavailable, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity
 from pacsless.metadata import EntryMemory, describe_instance, read_document
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
-    from pacsless.dicom.document import Entry
     from pacsless.postgres import Database, Transaction
     from pacsless.settings import Settings
 
 _AT_ONCE: Final = 2_000
 """Numbers given in one transaction."""
+_NUMBERING_SECONDS: Final = 20.0
+"""The longest one request gives numbers; nginx waits 60 s for its answer."""
 
 _WAITING: Final = """
 SELECT EXISTS (SELECT FROM change WHERE tenant_id = :tenant AND sequence IS NULL)
@@ -81,19 +83,43 @@ _LATEST: Final = _changes("sequence IS NOT NULL", "sequence DESC", "1")
 
 
 def read(database: Database, tenant_id: str, offset: int, limit: int) -> list[Change]:
-    """Return the changes after a number; fewer than `limit` only if there are no more."""
+    """Return the changes after a number; fewer than `limit` only if there are no more.
+
+    Raises
+    ------
+    Unavailable
+        ``numbering``, if too many wait for their numbers.
+    """
+    deadline = time.monotonic() + _NUMBERING_SECONDS
     while True:
         rows = database.run(lambda t: t.run(_PAGE, tenant=tenant_id, offset=offset, limit=limit))
-        if len(rows) == limit or not number(database, tenant_id):
+        if len(rows) == limit or not _number_before(deadline, database, tenant_id):
             return [Change(*row) for row in rows]
 
 
 def latest(database: Database, tenant_id: str) -> Change | None:
-    """Return the newest change, None if nothing ever happened."""
-    while number(database, tenant_id):
+    """Return the newest change, None if nothing ever happened.
+
+    Raises
+    ------
+    Unavailable
+        ``numbering``, if too many wait for their numbers.
+    """
+    deadline = time.monotonic() + _NUMBERING_SECONDS
+    while _number_before(deadline, database, tenant_id):
         pass
     rows = database.run(lambda t: t.run(_LATEST, tenant=tenant_id))
     return Change(*rows[0]) if rows else None
+
+
+def _number_before(deadline: float, database: Database, tenant_id: str) -> bool:
+    if not number(database, tenant_id):
+        return False
+    if time.monotonic() > deadline:
+        raise Unavailable(
+            "numbering", "many changes wait for their numbers: ask again, it goes on from here"
+        )
+    return True
 
 
 def number(database: Database, tenant_id: str) -> bool:
@@ -126,23 +152,22 @@ def described(
 
     Empty if the instance is gone or cannot be read as DICOM.
     """
-    known: dict[SeriesIdentity, dict[str, Entry]] = {}
-    found = []
-    for one in changes:
+    wanted: dict[SeriesIdentity, dict[int, InstanceIdentity]] = {}
+    for place, one in enumerate(changes):
         identity = InstanceIdentity(
             tenant_id, one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid
         )
-        series, key = identity.series, identity.series.metadata_key
-        if series not in known:
-            known[series] = memory.entries(key, read_document(archive, key) or b"[]")
-        stored = known[series].get(one.sop_instance_uid)
-        if one.state == "deleted":
-            found.append(b"")
-        elif stored is not None:
-            found.append(stored.line)
-        else:
+        if one.state != "deleted":
+            wanted.setdefault(identity.series, {})[place] = identity
+    found = [b""] * len(changes)
+    # A page may touch as many series as it has entries: one document at a time.
+    for series, places in wanted.items():
+        key = series.metadata_key
+        known = memory.entries(key, read_document(archive, key) or b"[]")
+        for place, identity in places.items():
+            stored = known.get(identity.sop_instance_uid)
             # The documents follow the index by a moment.
-            found.append(_from_object(archive, identity, settings))
+            found[place] = stored.line if stored else _from_object(archive, identity, settings)
     return found
 
 

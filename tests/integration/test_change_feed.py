@@ -118,6 +118,20 @@ def test_more_changes_than_are_numbered_at_once(
     assert newest is not None and newest.sequence == 5
 
 
+def test_numbering_leaves_off_before_the_client_does_and_goes_on_when_asked_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_AT_ONCE", 1)
+    monkeypatch.setattr(changes, "_NUMBERING_SECONDS", -1.0)
+    site.index(*(site.store() for _ in range(2)))
+    for path in ("/latest", "?offset=2"):
+        answer = site.get(path)
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+    assert sequences(site.feed()) == [1, 2]
+    assert site.get("/latest").status_code == 200
+
+
 def test_another_file_replaces_and_a_deletion_stays_in_the_feed(site: Site) -> None:
     true = site.store()
     site.index(replace(true, sha256="0" * 64))
