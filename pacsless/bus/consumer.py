@@ -244,8 +244,8 @@ class Consumer:
             return None
         return Position(found.offset, found.metadata or "")
 
-    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """Ask for the offset that the next message of each will have.
+    def extents(self, partitions: Iterable[Partition]) -> dict[Partition, range]:
+        """Ask for the offsets there are in each: to the one its next message will have.
 
         Raises
         ------
@@ -256,8 +256,12 @@ class Consumer:
         if not wanted:
             return {}
         with broker_errors("cannot read the ends"):
-            found = self._client.end_offsets(wanted, timeout_ms=5_000)
-        return {Partition(one.topic, one.partition): end for one, end in found.items()}
+            starts = self._client.beginning_offsets(wanted, timeout_ms=5_000)
+            ends = self._client.end_offsets(wanted, timeout_ms=5_000)
+        return {
+            Partition(one.topic, one.partition): range(starts[one], max(starts[one], ends[one]))
+            for one in wanted
+        }
 
     def close(self) -> None:
         """Leave the group, unless it is joined as an instance, without committing more."""

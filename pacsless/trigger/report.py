@@ -73,7 +73,7 @@ class Report:
         Parameters
         ----------
         lag
-            Of each partition held, the events from its committed offset to its end:
+            Of each partition held, the events there are from its committed offset on:
             what KEDA asks the broker for.
         oldest
             Of those with any, the timestamp of the first, as far as it is known.

@@ -231,9 +231,10 @@ class Runner:
         if now - self._measured < _MEASURE_SECONDS:
             return
         self._measured = now
+        # What retention has deleted is no work: `pacsless.bus.function_lag` counts so, too.
         lag = {
-            partition: max(0, end - self._committed[partition].offset)
-            for partition, end in self._consumer.ends(self._committed).items()
+            partition: max(0, there.stop - max(there.start, self._committed[partition].offset))
+            for partition, there in self._consumer.extents(self._committed).items()
             if partition in self._committed
         }
         oldest = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
+
+from prometheus_client import REGISTRY
 
 from pacsless.bus import Consumer, Message, Partition, Position
 from pacsless.functions import FunctionSpec
@@ -35,8 +38,8 @@ class OneEventEach:
     def committed(self, _partition: Partition) -> Position | None:
         return None
 
-    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        return dict.fromkeys(partitions, 1)
+    def extents(self, partitions: Iterable[Partition]) -> dict[Partition, range]:
+        return dict.fromkeys(partitions, range(1))
 
     def __getattr__(self, _name: str) -> Any:
         return lambda *_: None
@@ -79,13 +82,18 @@ class OneWorker:
         return Outcome(Fate.DONE, "")
 
 
-def test_an_event_that_kills_its_worker_takes_no_other_to_the_dead_letters() -> None:
-    policy = TriggerPolicy(max_events=1, linger_ms=0, backoff_s=0.05, concurrency=4)
+def fed(name: str, policy: TriggerPolicy) -> tuple[FunctionSpec, Policies]:
     policies = Policies(trigger=policy, topics={}, scale=ScalePolicy())
     spec = FunctionSpec(
-        name="transcode", summary="", kind="event", handles=(), emits=(), reads="", writes="",
+        name=name, summary="", kind="event", handles=(), emits=(), reads="", writes="",
         policies=policies,
     )  # fmt: skip
+    return spec, policies
+
+
+def test_an_event_that_kills_its_worker_takes_no_other_to_the_dead_letters() -> None:
+    policy = TriggerPolicy(max_events=1, linger_ms=0, backoff_s=0.05, concurrency=4)
+    spec, policies = fed("transcode", policy)
     stop = threading.Event()
     worker = OneWorker(stop)
     runner = Runner(
@@ -98,3 +106,25 @@ def test_an_event_that_kills_its_worker_takes_no_other_to_the_dead_letters() -> 
     runner.run(stop)
     assert worker.buried == [POISON]
     assert sorted(worker.done) == INNOCENT
+
+
+class Emptied(OneEventEach):
+    """A consumer of partitions whose events retention has deleted before anybody committed."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.unread, self.stop = [], stop
+
+    def extents(self, partitions: Iterable[Partition]) -> dict[Partition, range]:
+        self.stop.set()
+        return dict.fromkeys(partitions, range(7, 7))
+
+
+def test_what_retention_has_deleted_is_no_lag() -> None:
+    stop = threading.Event()
+    worker = OneWorker(stop)
+    spec, policies = fed("emptied", TriggerPolicy())
+    consumer = cast(Consumer, Emptied(stop))
+    clock = itertools.count(0.0, 3.0).__next__
+    Runner(spec, policies, consumer, worker, cast(DeadLetters, worker), clock=clock).run(stop)
+    labels = {"function": "emptied", "topic": POISON.topic}
+    assert REGISTRY.get_sample_value("pacsless_trigger_lag", labels) == 0
