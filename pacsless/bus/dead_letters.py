@@ -10,6 +10,7 @@ those that are gone.
 
 from __future__ import annotations
 
+import bisect
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,6 @@ from pacsless.events import DEAD_LETTER_SUFFIX, SETTLED_TOPIC, TOPICS, dead_lett
 from pacsless.settings import Settings
 
 _GRACE_SECONDS: Final = 600.0
-_NONE: Final = range(0)
 
 
 class Reference(NamedTuple):
@@ -59,25 +59,42 @@ class Waiting:
     """Of the partition's topic."""
     offsets: range
     """Of all that are there."""
-    settled: frozenset[int] = frozenset()
-    """Of those among them that wait no more."""
+    settled: tuple[range, ...] = ()
+    """Of those among them that wait no more: runs in order, with a gap between each two."""
+
+    @classmethod
+    def among(cls, topic_id: str, offsets: range, settled: Iterable[range]) -> Self:
+        """Make one of runs in any order that may overlap, and reach beyond `offsets`."""
+        runs: list[range] = []
+        for one in sorted(settled, key=lambda run: run.start):
+            start, stop = max(one.start, offsets.start), min(one.stop, offsets.stop)
+            if start >= stop:
+                continue
+            if runs and start <= runs[-1].stop:
+                runs[-1] = range(runs[-1].start, max(stop, runs[-1].stop))
+            else:
+                runs.append(range(start, stop))
+        return cls(topic_id, offsets, tuple(runs))
 
     def __len__(self) -> int:
-        return len(self.offsets) - len(self.settled)
+        return len(self.offsets) - sum(map(len, self.settled))
 
     def __contains__(self, offset: int) -> bool:
-        return offset in self.offsets and offset not in self.settled
+        if offset not in self.offsets:
+            return False
+        behind = bisect.bisect_right(self.settled, offset, key=lambda run: run.start)
+        return not behind or offset not in self.settled[behind - 1]
 
     @property
     def first(self) -> int:
         """Offset of the first that waits; where the next will be if none does."""
-        return next((one for one in self.offsets if one not in self.settled), self.offsets.stop)
+        start = self.offsets.start
+        return self.settled[0].stop if self.settled and start in self.settled[0] else start
 
     def before(self, offset: int) -> Waiting:
         """Leave out those at `offset` and behind it."""
         stop = max(self.offsets.start, min(offset, self.offsets.stop))
-        offsets = range(self.offsets.start, stop)
-        return Waiting(self.topic_id, offsets, self.settled.intersection(offsets))
+        return Waiting.among(self.topic_id, range(self.offsets.start, stop), self.settled)
 
 
 def waiting(settings: Settings, topics: Iterable[str] = TOPICS) -> dict[Partition, Waiting]:
@@ -92,15 +109,13 @@ def waiting(settings: Settings, topics: Iterable[str] = TOPICS) -> dict[Partitio
     ids = topic_ids(settings, wanted)
     there = extents(settings, set(ids))
     log = {one: there.pop(one) for one in tuple(there) if one.topic == SETTLED_TOPIC}
-    present = {(ids[one.topic], one.number): offsets for one, offsets in there.items()}
-    settled: dict[tuple[str, int], set[int]] = {one: set() for one in present}
+    present = {(ids[one.topic], one.number) for one in there}
+    settled: dict[tuple[str, int], list[range]] = {one: [] for one in present}
     for one in _log(settings, log):
-        offsets = present.get(one.partition, _NONE)
-        for run in one.runs if offsets else ():
-            clipped = range(max(run.start, offsets.start), min(run.stop, offsets.stop))
-            settled[one.partition].update(clipped)
+        if one.partition in present:
+            settled[one.partition] += one.runs
     return {
-        one: Waiting(ids[one.topic], offsets, frozenset(settled[ids[one.topic], one.number]))
+        one: Waiting.among(ids[one.topic], offsets, settled[ids[one.topic], one.number])
         for one, offsets in there.items()
     }
 

@@ -179,12 +179,14 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 def test_which_letters_of_a_partition_wait() -> None:
-    some = Waiting("id", range(3, 8), frozenset({3, 4, 6}))
+    some = Waiting.among("id", range(3, 8), [range(6, 7), range(1, 4), range(4, 5), range(3, 5)])
+    assert some.settled == (range(3, 5), range(6, 7))
     assert [one for one in range(10) if one in some] == [5, 7]
     assert (len(some), some.first) == (2, 5)
     assert [one for one in range(10) if one in some.before(6)] == [5]
     assert len(some.before(2)) == len(some.before(5)) == 0
-    assert Waiting("id", range(3, 5), frozenset({3, 4})).first == 5
+    assert Waiting.among("id", range(3, 5), [range(9)]).first == 5
+    assert Waiting("id", range(3, 5)).first == 3
 
 
 def test_data_that_is_no_json_is_shown_as_cloudevents_do() -> None:
