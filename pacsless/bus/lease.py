@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Self
 
 from pacsless.bus.consumer import Consumer, Partition, Position
-from pacsless.errors import Busy
+from pacsless.errors import Busy, Unavailable
 from pacsless.settings import Settings
 
 
@@ -51,12 +52,20 @@ class Lease:
                     raise Busy("lease", "another process is at it, or was killed a moment ago")
                 self._consumer.poll(0.2)
         except BaseException:
-            self._consumer.close()
+            self._leave()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self._consumer.close()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        # What went wrong before is what is to be told.
+        with contextlib.suppress(Unavailable):
+            self._consumer.close()
 
     def keep(self) -> None:
         """Say that this process goes on; to be called at least every two minutes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -60,5 +61,6 @@ def read(settings: Settings, offsets: Mapping[Partition, range]) -> Iterator[Mes
                     raise Unavailable("broker", f"cannot read {partition.topic}: no answer")
                 yield from (Message.of_record(record) for record in found if record.offset in span)
     finally:
-        with broker_errors("cannot close"):
+        # All is read, or something else went wrong that is to be told.
+        with contextlib.suppress(Unavailable), broker_errors("cannot close"):
             client.close()

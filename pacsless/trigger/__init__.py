@@ -11,6 +11,7 @@ taken by the function, or among the dead letters. `lane` decides, `runner` does;
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -101,7 +102,9 @@ def run(
     finally:
         if isinstance(to, Workers):
             to.close()
-    producer.close()
+        # Letters are with the broker when `bury` returns: nothing is left to lose.
+        with contextlib.suppress(Unavailable):
+            producer.close()
     _logger.info("trigger stopped")
 
 
