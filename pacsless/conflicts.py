@@ -7,7 +7,6 @@ metadata say it, instance by instance.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 import click
 
 from pacsless.postgres import Database
-from pacsless.settings import Settings
+from pacsless.stack.local import own_or_local
 
 _CONFLICTS: Final = """
 SELECT tenant_id, study_instance_uid, cardinality(patient_ids) FROM study
@@ -56,7 +55,8 @@ def conflicts(tenant: str, *, as_json: bool) -> None:
 
     Asks PACSLESS_POSTGRES; the local stack's database unless that is set.
     """
-    found = list(patient_conflicts(Database.from_settings(_settings(), size=1), tenant))
+    database = Database.from_settings(own_or_local("PACSLESS_POSTGRES"), size=1)
+    found = list(patient_conflicts(database, tenant))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1))
         return
@@ -67,11 +67,3 @@ def conflicts(tenant: str, *, as_json: bool) -> None:
     for one in found:
         click.echo(f"{one.tenant_id:<16}{one.patient_ids:>4}  {one.study_instance_uid}")
     click.echo("\nWhich instance states which ID: …/studies/<study>/metadata, (0010,0020).")
-
-
-def _settings() -> Settings:
-    if "PACSLESS_POSTGRES" in os.environ:
-        return Settings.from_environ()
-    from pacsless.stack.settings import StackSettings
-
-    return StackSettings.from_environ().client()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -27,6 +26,7 @@ from pacsless.dead_letters.settling import Outcome, letters, settle
 from pacsless.errors import Busy, NotFound, Unavailable
 from pacsless.events import TOPICS
 from pacsless.settings import Settings
+from pacsless.stack.local import own_or_local
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,15 +71,6 @@ def _filters(command: F) -> F:
     return command
 
 
-def _settings() -> Settings:
-    """Settings of this process; without any, those of the local stack."""
-    if "PACSLESS_KAFKA" in os.environ:
-        return Settings.from_environ()
-    from pacsless.stack.settings import StackSettings
-
-    return StackSettings.from_environ().client()
-
-
 @click.group()
 def dlq() -> None:
     """Events no function could handle: list, show, redrive or drop them.
@@ -98,7 +89,7 @@ def list_(*, each: bool, as_json: bool, **filters: Any) -> None:
 
     Nothing of an event's data is shown.
     """
-    selection, settings = _selection(filters), _settings()
+    selection, settings = _selection(filters), own_or_local("PACSLESS_KAFKA")
     there = bus.waiting(settings, selection.read_from)
     summary, lines = Summary(), []
     for letter in _read(settings, there, selection, quiet=as_json):
@@ -120,7 +111,7 @@ def list_(*, each: bool, as_json: bool, **filters: Any) -> None:
 @_JSON
 def show(letter: Reference, *, with_data: bool, as_json: bool) -> None:
     """Show what one dead letter says, without the event's data."""
-    settings = _settings()
+    settings = own_or_local("PACSLESS_KAFKA")
     there = bus.waiting(settings, Selection(letters=frozenset({letter})).read_from)
     found: Message | None = None
     if letter.offset in there.get(letter.partition, ()):
@@ -152,7 +143,7 @@ def redrive(*, every: bool, dry_run: bool, as_json: bool, **filters: Any) -> Non
     that had them. An event that fails again makes a new dead letter. Doing it
     twice, or again after it was interrupted, is safe.
     """
-    selection, settings = _chosen(filters, every), _settings()
+    selection, settings = _chosen(filters, every), own_or_local("PACSLESS_KAFKA")
     there = bus.waiting(settings, selection.read_from)
     if dry_run:
         _print_chosen(_count(settings, there, selection, quiet=as_json), as_json=as_json)
@@ -174,7 +165,7 @@ def drop(*, every: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any
     selection = _chosen(filters, every)
     if as_json and not (yes or dry_run):
         raise click.UsageError("with --json nobody is asked: give --yes or --dry-run, too")
-    settings = _settings()
+    settings = own_or_local("PACSLESS_KAFKA")
     there = bus.waiting(settings, selection.read_from)
     if dry_run or not yes:
         chosen = _count(settings, there, selection, quiet=as_json)

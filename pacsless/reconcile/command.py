@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -20,7 +19,7 @@ from pacsless.reconcile.reconcile import SETTLE_SECONDS, tenants
 from pacsless.reconcile.report import Report
 from pacsless.reconcile.scrub import share_of
 from pacsless.reconcile.task import Sweeper
-from pacsless.settings import Settings
+from pacsless.stack.local import own_or_local
 
 _CANNOT_LOOK = 2
 
@@ -150,13 +149,7 @@ def _print_report(report: Report) -> None:
 @contextlib.contextmanager
 def _sweeper() -> Iterator[Sweeper]:
     """Everything of this process's settings, or of the local stack if it has none."""
-    if "PACSLESS_POSTGRES" in os.environ:
-        settings = Settings.from_environ()
-    else:
-        from pacsless.stack.settings import StackSettings
-
-        settings = StackSettings.from_environ().client()
-    sweeper = Sweeper.from_settings(settings, patience=math.inf)
+    sweeper = Sweeper.from_settings(own_or_local("PACSLESS_POSTGRES"), patience=math.inf)
     try:
         yield sweeper
     finally:
