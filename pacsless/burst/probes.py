@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import urllib3
-from prometheus_client.parser import text_string_to_metric_families
 
 from pacsless.burst.templates import Identifiers
 from pacsless.burst.timeline import Counts
@@ -16,10 +15,10 @@ from pacsless.errors import PacslessError, Unavailable
 from pacsless.events import AccessLogged
 from pacsless.functions import load_functions
 from pacsless.settings import Settings
+from pacsless.stack.scrape import scaled_workers, scrape
 from pacsless.stack.settings import LOOPBACK, StackSettings
 from pacsless.warehouse_sql import WarehouseSql
 
-WORKERS_METRIC: Final = "pacsless_trigger_workers"
 OUTBOX_METRIC: Final = "pacsless_gateway_outbox_depth"
 _MOST_STUDIES: Final = 1000
 
@@ -140,7 +139,7 @@ class Probes:
         return None
 
     def _outbox(self) -> int:
-        return int(sum(self._metric(self.addresses.gateway, OUTBOX_METRIC).values()))
+        return int(scrape(self.addresses.gateway, OUTBOX_METRIC))
 
     def _lag(self) -> dict[str, int]:
         from pacsless.bus import lag_reader
@@ -168,20 +167,8 @@ class Probes:
             if name in states:
                 found[name] = int(states[name].running)
             else:  # its trigger runs as many as it takes
-                page = f"http://{LOOPBACK}:{stack.ports.triggers[name]}/metrics"
-                found[name] = int(sum(self._metric(page, WORKERS_METRIC).values()))
+                found[name] = scaled_workers(name, stack.ports)
         return found
-
-    def _metric(self, url: str, name: str) -> dict[tuple[str, ...], float]:
-        answer = self._http.request("GET", url)
-        if answer.status != 200:
-            raise Unavailable("metrics", f"GET {url} is answered {answer.status}")
-        return {
-            tuple(sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(answer.data.decode())
-            for sample in family.samples
-            if sample.name == name
-        }
 
     def _indexed(self) -> Counts:
         found = self._json(f"studies?PatientID={self._patients}*&limit={_MOST_STUDIES}")

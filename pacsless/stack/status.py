@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, TypeVar
-from urllib.request import urlopen
+from typing import Any, TypeVar
 
-from pacsless.errors import PacslessError, Unavailable
+from pacsless.errors import PacslessError
 from pacsless.functions import load_functions
 from pacsless.stack import configuration
+from pacsless.stack.scrape import scaled_workers
 from pacsless.stack.settings import LOOPBACK, StackSettings
 from pacsless.stack.supervision import PartState, Supervisor
 
 T = TypeVar("T")
-
-TRIGGER_WORKERS: Final = "pacsless_trigger_workers"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,20 +97,7 @@ def _workers(settings: StackSettings, parts: list[PartState]) -> dict[str, int]:
     scaled = [
         name for name, spec in load_functions().items() if spec.kind == "event" and name not in own
     ]
-    return {name: _workers_of(name, settings.ports.triggers[name]) for name in scaled}
-
-
-def _workers_of(function: str, port: int) -> int:
-    wanted = f'{TRIGGER_WORKERS}{{function="{function}"}} '
-    try:
-        with urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith(wanted):
-            return int(float(line.removeprefix(wanted)))
-    raise Unavailable("trigger", f"{function}-trigger does not tell its workers")
+    return {name: scaled_workers(name, settings.ports) for name in scaled}
 
 
 def _dead_letters(settings: StackSettings) -> dict[str, int]:
