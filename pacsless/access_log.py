@@ -19,7 +19,7 @@ import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any, Final
@@ -29,6 +29,7 @@ from pacsless.errors import InvalidIdentity, PacslessError, Unprocessable
 from pacsless.events import AccessLogged
 from pacsless.identity import valid_uid
 from pacsless.settings import Settings
+from pacsless.times import iso_time
 
 SOURCE: Final = "/nginx"
 """CloudEvents ``source`` of these events."""
@@ -120,11 +121,11 @@ def read_line(line: bytes) -> AccessLogged:
         path = str(entry["path"]).partition("?")[0]
         method = str(entry["method"])
         route, (study, series, instance) = route_of(method, path)
-        at = datetime.fromisoformat(entry["time"]).astimezone(UTC)
+        at = datetime.fromisoformat(entry["time"])
         return AccessLogged(
             tenant_id=str(entry["tenant"]),
             request_id=str(entry["request_id"]),
-            accessed_at=at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            accessed_at=iso_time(at),
             method=method,
             route=route,
             path=path,

@@ -7,11 +7,11 @@ missed: the same rows make the same event.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pacsless.dicom.levels import PATIENT, SERIES, STUDY, Attribute
 from pacsless.events import Json, SeriesRevised
+from pacsless.times import iso_time
 
 _SERIES: Final = "tenant_id, study_instance_uid, series_instance_uid"
 
@@ -89,9 +89,3 @@ def keyword_values(attributes: Json, level: Mapping[str, Attribute]) -> Json:
 def _name(groups: Json) -> str:
     parts = (str(groups.get(one) or "") for one in ("Alphabetic", "Ideographic", "Phonetic"))
     return "=".join(parts).rstrip("=")
-
-
-def iso_time(moment: datetime) -> str:
-    """A moment as events state it."""
-    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
-    return text.replace("+00:00", "Z")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from pacsless.errors import BadRequest
+from pacsless.times import iso_time
 
 DEFAULT_LIMIT: Final = 100
 MOST: Final = 200
@@ -98,11 +99,11 @@ def entry(change: Change, metadata: bytes = b"") -> bytes:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> at = datetime(2026, 11, 23, 8, tzinfo=UTC)
     >>> entry(Change(7, "1.2", "1.3", "1.4", "create", at, "current"))[:32]
     b'{"sequence":7,"studyInstanceUid"'
     """
-    moment = change.changed_at.astimezone(UTC).isoformat(timespec="microseconds")
     text = json.dumps(
         {
             "sequence": change.sequence,
@@ -110,7 +111,7 @@ def entry(change: Change, metadata: bytes = b"") -> bytes:
             "seriesInstanceUid": change.series_instance_uid,
             "sopInstanceUid": change.sop_instance_uid,
             "action": change.action,
-            "timestamp": moment.replace("+00:00", "Z"),
+            "timestamp": iso_time(change.changed_at),
             "state": change.state,
         },
         separators=(",", ":"),

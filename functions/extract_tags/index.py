@@ -35,7 +35,8 @@ from pacsless.dicomweb import bulk_data_uri, dicomweb_root
 from pacsless.errors import NotFound, Unprocessable
 from pacsless.events import Event, InstanceStored
 from pacsless.identity import InstanceIdentity, SeriesIdentity
-from pacsless.states import STATES, iso_time, series_revised
+from pacsless.states import STATES, series_revised
+from pacsless.times import iso_time
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive

@@ -24,6 +24,7 @@ from pacsless.events import (
     InstanceConversionRequested,
     InstanceConverted,
 )
+from pacsless.times import iso_time
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -94,7 +95,7 @@ def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[
     made = archive.stat(key)
     if made is not None:
         with archive.open(key) as file:
-            return *_digest(file), _iso_time(made.modified)
+            return *_digest(file), iso_time(datetime.fromtimestamp(made.modified, UTC))
     try:
         original = archive.open(request.identity.key)
     except NotFound as error:
@@ -139,8 +140,3 @@ def _digest(file: BinaryIO) -> tuple[int, str]:
         digest.update(chunk)
         size += len(chunk)
     return size, digest.hexdigest()
-
-
-def _iso_time(seconds: float) -> str:
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
-    return text.replace("+00:00", "Z")

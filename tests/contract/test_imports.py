@@ -42,6 +42,7 @@ PURE = {
     "pacsless.events",
     "pacsless.identity",
     "pacsless.states",
+    "pacsless.times",
 }
 """What a function's core may import of the shared package."""
 
