@@ -9,8 +9,8 @@ from pacsless.codec import now
 from pacsless.dead_letters import buried
 from pacsless.errors import PacslessError
 from pacsless.events import dead_letter_topic
+from pacsless.trigger.actions import Bury, Fate
 from pacsless.trigger.dispatch import Outcome
-from pacsless.trigger.lane import Bury, Fate
 
 
 class DeadLetters:

@@ -21,7 +21,7 @@ from pacsless.bus import Message
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item
 from pacsless.errors import Unprocessable
 from pacsless.functions import TIMEOUT_HEADER
-from pacsless.trigger.lane import Fate, Item
+from pacsless.trigger.actions import Fate, Item
 
 # How much longer than the function itself the trigger waits, so that the worker
 # ends first and is not left working on what nobody waits for.

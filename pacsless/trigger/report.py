@@ -10,8 +10,8 @@ from typing import Final
 
 from pacsless import metrics
 from pacsless.bus import Partition
+from pacsless.trigger.actions import Bury, Dispatch, Fate
 from pacsless.trigger.dispatch import Outcome
-from pacsless.trigger.lane import Bury, Dispatch, Fate
 
 _logger: Final = logging.getLogger(__name__)
 

@@ -19,9 +19,10 @@ from pacsless.bus import Consumer, Message, Partition, Position
 from pacsless.errors import Unavailable
 from pacsless.functions import FunctionSpec
 from pacsless.policy import Policies
+from pacsless.trigger.actions import Bury, Dispatch, Fate
 from pacsless.trigger.dead_letters import DeadLetters
 from pacsless.trigger.dispatch import Outcome, Target, item_of
-from pacsless.trigger.lane import Bury, Dispatch, Fate, Lane
+from pacsless.trigger.lane import Lane
 from pacsless.trigger.report import Report
 from pacsless.trigger.workers import Workers
 

@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from pacsless.policy import ScalePolicy, TriggerPolicy
+from pacsless.trigger.actions import Fate, Item
 from pacsless.trigger.dispatch import Dispatcher, Outcome
-from pacsless.trigger.lane import Fate, Item
 from pacsless.trigger.scaling import Scaling
 
 _logger: Final = logging.getLogger(__name__)

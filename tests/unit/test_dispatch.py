@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pacsless.bus import Message, Partition
+from pacsless.trigger.actions import Fate, Item
 from pacsless.trigger.dispatch import Dispatcher, Outcome, read_answer
-from pacsless.trigger.lane import Fate, Item
 from tests.ports import free_ports
 
 

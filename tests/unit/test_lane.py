@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pacsless.bus import Message, Partition, Position
 from pacsless.policy import TriggerPolicy
-from pacsless.trigger.lane import EXHAUSTED, Bury, Dispatch, Fate, Item, Lane, Wait
+from pacsless.trigger.actions import EXHAUSTED, Bury, Dispatch, Fate, Item, Wait
+from pacsless.trigger.lane import Lane
 
 ONE = Partition("storage_queue", 0)
 TWO = Partition("storage_queue", 1)

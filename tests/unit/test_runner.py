@@ -13,9 +13,9 @@ from prometheus_client import REGISTRY
 from pacsless.bus import Consumer, Message, Partition, Position
 from pacsless.functions import FunctionSpec
 from pacsless.policy import Policies, ScalePolicy, TriggerPolicy
+from pacsless.trigger.actions import Bury, Fate, Item
 from pacsless.trigger.dead_letters import DeadLetters
 from pacsless.trigger.dispatch import Outcome
-from pacsless.trigger.lane import Bury, Fate, Item
 from pacsless.trigger.runner import Runner
 
 HEADERS = tuple((f"ce_{name}", b"1") for name in ("id", "type", "source", "specversion"))

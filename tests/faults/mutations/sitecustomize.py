@@ -31,7 +31,7 @@ def _commit() -> None:
         _reached()
         outcomes = self._outcomes
         done = importlib.import_module("pacsless.trigger.dispatch").Outcome(
-            importlib.import_module("pacsless.trigger.lane").Fate.DONE, ""
+            importlib.import_module("pacsless.trigger.actions").Fate.DONE, ""
         )
         outcomes.put((lane, action, done))
         if hasattr(action, "items"):
