@@ -27,10 +27,10 @@ def _without_file_fsync() -> None:
     seal, fsync = getattr(owner, name), os.fsync
     sealing = threading.local()
 
-    def seal_unsynced(self: Any) -> Any:
+    def seal_unsynced(self: Any, *arguments: Any) -> Any:
         sealing.now = True
         try:
-            return seal(self)
+            return seal(self, *arguments)
         finally:
             sealing.now = False
 
