@@ -22,7 +22,7 @@ from typing import Any
 from bench.cold_start import cold_starts
 from bench.end_to_end_report import BEGIN, END, Found, report
 from bench.gateway import REPOSITORY
-from bench.machine import Others, facts, is_volatile
+from bench.machine import facts, is_volatile
 from bench.measure import say
 from bench.parts import processor_seconds
 from bench.receivers import free_ports
@@ -58,7 +58,6 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace) -> Found:
-    others = Others()
     if options.plot:
         plot.require()
     if (load := os.getloadavg()[0]) > 0.25:
@@ -78,7 +77,6 @@ def _measure(options: argparse.Namespace) -> Found:
         lifecycle.down(stack)
         shutil.rmtree(folder, ignore_errors=True)
     found.cold = _cold(options.starts)
-    known["processor time of other programs"] = f"{others.share():.0%} of the run's"
     found.facts = known
     return found
 
