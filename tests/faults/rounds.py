@@ -104,6 +104,7 @@ class Rounds:
         """Handle everything again, and compare."""
         report = Report("replay")
         with report.timed():
+            self._system.await_access_log()
             before = replay.take(self._system)
             quiet = replay.replay(self._system, _QUIET_SECONDS)
             if quiet.problem:

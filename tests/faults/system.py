@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pymysql
+import urllib3
 
 from pacsless.errors import PacslessError
 from pacsless.postgres import Database
@@ -22,6 +23,7 @@ from pacsless.stack.settings import LOOPBACK, StackSettings
 from pacsless.stack.status import status
 from pacsless.stack.supervision import Supervisor
 from tests.crash.processes import children, is_running
+from tests.eventually import eventually
 from tests.faults.load import TENANTS
 
 MUTATIONS: Final = ("commit", "error", "series", "label", "tenant", "clock")
@@ -153,6 +155,18 @@ class System:
         if found.outbox["depth"]:
             return f"{found.outbox['depth']:.0f} records wait in the outbox"
         return f"events wait: {lag}" if lag else ""
+
+    def await_access_log(self) -> None:
+        """Wait until what was asked over HTTP so far is told in the warehouse.
+
+        nginx writes its log a second late; a last request is waited for, and then
+        those that other processes of nginx or other partitions have still to tell.
+        """
+        study = f"1.2.{time.time_ns()}"
+        urllib3.request("GET", f"{self.settings.url}/dicom-web/studies/{study}", retries=False)
+        told = f"SELECT count(*) FROM wado_access_log WHERE study_instance_uid = '{study}'"
+        eventually(lambda: self.warehouse(told)[0][0] == 1)
+        eventually(lambda: not self._unrest())
 
     def sql(self, query: str, **parameters: object) -> list[Any]:
         """Ask PostgreSQL."""
