@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,15 @@ _ELSEWHERE: Final = {
     "send": "pacsless.send.command:send",
     "trigger": "pacsless.trigger.command:trigger",
 }
+_INTERRUPTED: Final = {
+    "up": "What has started stays: make up goes on, make down stops it.",
+    "send": "What was acknowledged is stored; sending it again does no harm.",
+    "burst": "What was acknowledged is stored, and the functions go on with it.",
+    "rebuild": "The functions go on with what is announced; the same command goes on from there.",
+    "reconcile": "The functions go on with what is announced; the same command looks again.",
+    "dlq": "What was settled stays so; the same command settles the rest.",
+}
+"""What a person who pressed Ctrl-C needs to know."""
 _PORT: Final = click.IntRange(1, 65535)
 _FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
@@ -54,6 +64,10 @@ class _Commands(click.Group):
         except PacslessError as error:
             click.echo(f"pacsless: {error.message}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            told = _INTERRUPTED.get(ctx.invoked_subcommand or "", "")
+            click.echo(f"\nInterrupted. {told}".rstrip(), err=True)
+            ctx.exit(128 + signal.SIGINT)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,11 +96,7 @@ def up() -> None:
     settings = _stack()
     click.echo(f"Starting Pacsless in {settings.home}")
     began = time.monotonic()
-    try:
-        lifecycle.up(settings, lambda name, at: click.echo(f"  {name:<24}ready {at:6.1f} s"))
-    except KeyboardInterrupt:
-        click.echo("\nInterrupted. What has started stays: make up goes on, make down stops it.")
-        raise SystemExit(130) from None
+    lifecycle.up(settings, lambda name, at: click.echo(f"  {name:<24}ready {at:6.1f} s"))
     click.echo(f"\nReady in {time.monotonic() - began:.1f} s.\n")
     for name, address in addresses(settings).items():
         click.echo(f"  {name:<12}{address}")

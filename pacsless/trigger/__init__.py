@@ -76,7 +76,7 @@ def run(
     overrides = Path(settings.policies) if settings.policies else None
     spec = load_functions(root, overrides).get(function)
     if spec is None or spec.policies is None:
-        raise InvalidDeclaration("function", f"no function {function} takes events")
+        raise InvalidDeclaration("function", f"there is no function {function} that takes events")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
