@@ -65,7 +65,7 @@ def burst(
     0 if everything was stored and has arrived wherever could be asked.
     """
     if picture is not None:
-        plot.require()
+        plot.require(picture)
     if host or port:
         addresses = Addresses(
             tenant=tenant or "default",

@@ -27,13 +27,13 @@ class NoPlot(PacslessError):
     """A picture cannot be made."""
 
 
-def require() -> None:
-    """See that pictures can be made, before a long run that is to end with one.
+def require(file: Path) -> None:
+    """See that a picture can be made, before a long run that is to end with one.
 
     Raises
     ------
     NoPlot
-        If matplotlib is missing.
+        If matplotlib is missing, or the file cannot be written.
     """
     try:
         import matplotlib  # noqa: F401
@@ -42,6 +42,18 @@ def require() -> None:
             "matplotlib",
             "--plot needs matplotlib: pip install 'pacsless[plot]', or make setup in a clone",
         ) from None
+    there = file.exists()
+    try:
+        with file.open("ab"):
+            pass
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise _not_written(file, error) from None
+
+
+def _not_written(file: Path, error: OSError) -> NoPlot:
+    return NoPlot("file", f"{file} cannot be written: {error.strerror}")
 
 
 def plot(timeline: Timeline, title: str, file: Path) -> None:
@@ -52,7 +64,7 @@ def plot(timeline: Timeline, title: str, file: Path) -> None:
     NoPlot
         If matplotlib is missing, or the file cannot be written.
     """
-    require()
+    require(file)
     # The object interface: pyplot would look for a display.
     from matplotlib.figure import Figure
 
@@ -75,7 +87,7 @@ def plot(timeline: Timeline, title: str, file: Path) -> None:
     try:
         figure.savefig(file, format="png", dpi=100)
     except OSError as error:
-        raise NoPlot("file", f"{file} cannot be written: {error.strerror}") from None
+        raise _not_written(file, error) from None
 
 
 def _done(axes: Axes, timeline: Timeline) -> None:

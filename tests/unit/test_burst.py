@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from pydicom.dataset import Dataset
 
 from pacsless.burst.command import burst
 from pacsless.burst.load import Load
-from pacsless.burst.plot import plot
+from pacsless.burst.plot import plot, require
 from pacsless.burst.summary import as_dict, percentile, sparkline, text
 from pacsless.burst.templates import (
     Identifiers,
@@ -202,6 +203,21 @@ def test_a_picture_wants_matplotlib_before_anything_is_sent(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = CliRunner().invoke(burst, ["--plot", str(tmp_path / "x.png"), "--port", "1"])
     assert "--plot needs matplotlib: pip install 'pacsless[plot]'" in str(result.exception)
+
+
+def test_a_picture_wants_its_place_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", ModuleType("matplotlib"))
+    file = tmp_path / "there" / "x.png"
+    result = CliRunner().invoke(burst, ["--plot", str(file), "--port", "1"])
+    assert f"{file} cannot be written: No such file" in str(result.exception)
+    file.parent.mkdir()
+    require(file)
+    assert not file.exists()
+    file.write_bytes(b"a picture")
+    require(file)
+    assert file.read_bytes() == b"a picture"
 
 
 def test_places_to_ask_are_named_with_the_archive() -> None:
