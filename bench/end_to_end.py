@@ -59,7 +59,7 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace) -> Found:
     if options.plot:
-        plot.require()
+        plot.require(options.plot)
     if (load := os.getloadavg()[0]) > 0.25:
         say(f"warning: the machine is busy with something else (load {load:.2f})")
     options.folder.mkdir(parents=True, exist_ok=True)
