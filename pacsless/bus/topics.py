@@ -146,22 +146,19 @@ def _lag(
     # What is done before how much there is: an event that is handled in
     # between then still counts, and none is counted as done before it came.
     done = {function: _committed(client, group_id(function, prefix)) for function in wanted}
-    ends = _offsets(client, {topic for topics in wanted.values() for topic in topics}, "end")
+    there = _extents(client, {topic for topics in wanted.values() for topic in topics})
     if up_to is not None:
         # No more than there is: a topic may have been made anew since.
-        ends = {
-            topic: {
-                number: min(end, up_to.get(Partition(topic, number), range(0)).stop)
-                for number, end in numbers.items()
-            }
-            for topic, numbers in ends.items()
+        there = {
+            partition: range(one.start, min(one.stop, up_to.get(partition, range(0)).stop))
+            for partition, one in there.items()
         }
-    starts = _offsets(client, set(ends), "start")
     return {
         function: {
             topic: sum(
-                max(0, end - max(done[function].get((topic, number), 0), starts[topic][number]))
-                for number, end in ends.get(topic, {}).items()
+                max(0, one.stop - max(done[function].get(partition, 0), one.start))
+                for partition, one in there.items()
+                if partition.topic == topic
             )
             for topic in topics
         }
@@ -169,7 +166,7 @@ def _lag(
     }
 
 
-def _committed(client: Any, group: str) -> dict[tuple[str, int], int]:
+def _committed(client: Any, group: str) -> dict[Partition, int]:
     from kafka.errors import (
         CoordinatorLoadInProgressError,
         CoordinatorNotAvailableError,
@@ -190,7 +187,7 @@ def _committed(client: Any, group: str) -> dict[tuple[str, int], int]:
                 raise
             time.sleep(0.1)
         else:
-            return {(one.topic, one.partition): at.offset for one, at in found.items()}
+            return {Partition(one.topic, one.partition): at.offset for one, at in found.items()}
 
 
 def _asking(settings: Settings) -> str:
@@ -206,12 +203,7 @@ def extents(settings: Settings, topics: Collection[str]) -> dict[Partition, rang
         ``broker``.
     """
     with _admin(settings, _asking(settings)) as client:
-        ends, starts = (_offsets(client, set(topics), which) for which in ("end", "start"))
-    return {
-        Partition(topic, number): range(start, max(start, ends.get(topic, {}).get(number, 0)))
-        for topic, numbers in sorted(starts.items())
-        for number, start in sorted(numbers.items())
-    }
+        return _extents(client, topics)
 
 
 def topic_ids(settings: Settings, topics: Collection[str]) -> dict[str, str]:
@@ -242,18 +234,22 @@ def delete_before(settings: Settings, offsets: Mapping[Partition, int]) -> None:
             client.delete_records({TopicPartition(*one): at for one, at in offsets.items()})
 
 
-def _offsets(client: Any, topics: set[str], which: str) -> dict[str, dict[int, int]]:
-    """First or next offset of every partition of those topics that exist."""
+def _extents(client: Any, topics: Collection[str]) -> dict[Partition, range]:
     from kafka import OffsetSpec, TopicPartition
 
-    spec = OffsetSpec.LATEST if which == "end" else OffsetSpec.EARLIEST
-    there = [one for one in client.describe_topics() if one["name"] in topics]
-    asked = {
-        TopicPartition(one["name"], part["partition_index"]): spec
-        for one in there
+    wanted = sorted(
+        TopicPartition(one["name"], part["partition_index"])
+        for one in client.describe_topics()
+        if one["name"] in topics
         for part in one["partitions"]
+    )
+    if not wanted:
+        return {}
+    ends, starts = (
+        client.list_partition_offsets(dict.fromkeys(wanted, which))
+        for which in (OffsetSpec.LATEST, OffsetSpec.EARLIEST)
+    )
+    return {
+        Partition(*one): range(starts[one].offset, max(starts[one].offset, ends[one].offset))
+        for one in wanted
     }
-    found: dict[str, dict[int, int]] = {}
-    for one, position in client.list_partition_offsets(asked).items() if asked else ():
-        found.setdefault(one.topic, {})[one.partition] = position.offset
-    return found
