@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pacsless.bus.connect import broker_errors, client_options
-from pacsless.bus.membership import heed_fencing, keep_unheard_joins
+from pacsless.bus.membership import heed_fencing, keep_unheard_joins, rejoin_if_forgotten
 from pacsless.errors import Unavailable
 from pacsless.settings import Settings
 
@@ -191,18 +191,10 @@ class Consumer:
         """
         with broker_errors("cannot read"):
             found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=_WHOLE_FETCH)
-            self._rejoin_if_forgotten()
+            rejoin_if_forgotten(self._client._coordinator)
             for error in self._fenced:
                 raise error
         return [Message.of_record(one) for records in found.values() for one in records]
-
-    def _rejoin_if_forgotten(self) -> None:
-        # After a change of metadata kafka-python 3.0.12 forgets that it is joining
-        # when a poll ends before the join does: it would wait, with no partitions
-        # and every commit refused, for as long as it lives.
-        coordinator = self._client._coordinator
-        if coordinator is not None and coordinator.rejoining and not coordinator.need_rejoin():
-            coordinator.request_rejoin()
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Read nothing from these for now; they stay ours."""

@@ -1,4 +1,4 @@
-"""What a member of a group is not told by kafka-python 3.0.12."""
+"""What kafka-python 3.0.12 does not tell a member of a group, or forgets."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def keep_unheard_joins(coordinator: Any) -> None:
         return ended[1]
 
     coordinator._do_join_and_sync_async = join
+
+
+def rejoin_if_forgotten(coordinator: Any) -> None:
+    """Let a poll that ended before the join did be followed by another join.
+
+    After a change of metadata kafka-python 3.0.12 forgets then that it is joining:
+    it would wait, with no partitions and every commit refused, for as long as it lives.
+    """
+    if coordinator.rejoining and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
 
 
 def heed_fencing(coordinator: Any) -> list[Exception]:
