@@ -96,12 +96,12 @@ def list_(*, each: bool, as_json: bool, **filters: Any) -> None:
         summary.add([letter])
         if each:
             lines.append(letter.as_dict())
-    if as_json:
-        print_json(summary.count, lines if each else [one.as_dict() for one in summary.groups])
-    elif each:
-        print_letters(lines)
+    if not each:
+        print_summary(summary, as_json=as_json)
+    elif as_json:
+        print_json(summary.count, lines)
     else:
-        print_summary(summary)
+        print_letters(lines)
 
 
 @dlq.command()
@@ -146,7 +146,8 @@ def redrive(*, every: bool, dry_run: bool, as_json: bool, **filters: Any) -> Non
     selection, settings = _chosen(filters, every), own_or_local("PACSLESS_KAFKA")
     there = bus.waiting(settings, selection.read_from)
     if dry_run:
-        _print_chosen(_count(settings, there, selection, quiet=as_json), as_json=as_json)
+        chosen = _count(settings, there, selection, quiet=as_json)
+        print_summary(chosen, as_json=as_json, outcome="none")
     else:
         _settle(settings, there, selection, Outcome.REDRIVEN, quiet=as_json)
 
@@ -169,7 +170,7 @@ def drop(*, every: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any
     there = bus.waiting(settings, selection.read_from)
     if dry_run or not yes:
         chosen = _count(settings, there, selection, quiet=as_json)
-        _print_chosen(chosen, as_json=as_json)
+        print_summary(chosen, as_json=as_json, outcome="none")
         if dry_run or not chosen.count:
             return
         click.confirm(f"Drop {counted(chosen.count)} for good?", abort=True, err=True)
@@ -206,13 +207,6 @@ def _count(
     return found
 
 
-def _print_chosen(summary: Summary, *, as_json: bool) -> None:
-    if as_json:
-        print_json(summary.count, [one.as_dict() for one in summary.groups], outcome="none")
-    else:
-        print_summary(summary)
-
-
 def _settle(
     settings: Settings,
     there: Mapping[Partition, Waiting],
@@ -235,12 +229,9 @@ def _settle(
         raise Busy(error.code, f"{_so_far(done, outcome)}{error.message}; do it again") from None
     except Unavailable as error:
         raise Unavailable(error.code, f"{_so_far(done, outcome)}{error.message}") from None
-    if quiet:
-        print_json(done.count, [one.as_dict() for one in done.groups], outcome=outcome.value)
-        return
-    if tabulate or not done.count:
-        print_summary(done)
-    if done.count:
+    if quiet or tabulate or not done.count:
+        print_summary(done, as_json=quiet, outcome=outcome.value)
+    if done.count and not quiet:
         click.echo(f"{counted(done.count)} {outcome}.")
 
 

@@ -65,9 +65,12 @@ def print_json(count: int, rows: Sequence[dict[str, Any]], **more: Any) -> None:
     click.echo(json.dumps({"count": count, **more, "dead_letters": rows}, indent=1))
 
 
-def print_summary(summary: Summary) -> None:
-    """Print a line for each group."""
+def print_summary(summary: Summary, *, as_json: bool, **more: Any) -> None:
+    """Print a line for each group, or one JSON object that holds `more`, too."""
     rows = [one.as_dict() for one in summary.groups]
+    if as_json:
+        print_json(summary.count, rows, **more)
+        return
     print_table([dict(zip(_GROUP_COLUMNS, row.values(), strict=True)) for row in rows])
 
 
