@@ -74,7 +74,7 @@ class Report:
         ----------
         lag
             Of each partition held, the events there are from its committed offset on:
-            what KEDA asks the broker for.
+            KEDA's lag without what retention has deleted.
         oldest
             Of those with any, the timestamp of the first, as far as it is known.
         """
