@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from bench.gateway import Broker
 from bench.receivers import Process
-from pacsless.bus import Message, Partition, Producer, function_lag
+from pacsless.bus import Producer, function_lag
+from pacsless.codec import Record
 from pacsless.functions import FunctionSpec, load_functions
 from pacsless.settings import Settings
 
@@ -94,9 +95,8 @@ def _lag(settings: Settings, spec: FunctionSpec) -> int:
 
 def _publish(producer: Producer, spec: FunctionSpec) -> None:
     attributes = {"id": "1", "source": "/bench", "specversion": "1.0", "type": spec.handles[0]}
-    headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
-    nowhere = Message(Partition("", 0), 0, 0.0, b"bench", b"{}", ())
-    producer.copy(nowhere, spec.topics[0], headers)
+    headers = tuple((f"ce_{name}", value.encode()) for name, value in attributes.items())
+    producer.send_records([Record(spec.topics[0], b"bench", b"{}", headers)])
 
 
 def _said(log: Path, word: str) -> list[dict[str, Any]]:
