@@ -13,11 +13,16 @@ from pacsless.burst.load import Load
 from pacsless.burst.templates import Identifiers, Template
 from pacsless.burst.timeline import Acknowledged
 from pacsless.errors import PacslessError
-from pacsless.send.association import MAX_CONTEXTS, Association, ConnectionLost, NotAccepted
+from pacsless.send.association import (
+    MAX_CONTEXTS,
+    Association,
+    ConnectionLost,
+    NotAccepted,
+    back_off,
+)
 from pacsless.send.pdu import Context, Receiver
 
 _RETRIES = 8
-_BACK_OFF = (0.25, 8.0)
 
 
 class Sending:
@@ -122,7 +127,7 @@ class Sending:
         context = Context(template.sop_class_uid, template.transfer_syntax)
         for attempt in range(_RETRIES + 1):
             if attempt:
-                self._stop.wait(min(_BACK_OFF[0] * 2 ** (attempt - 1), _BACK_OFF[1]))
+                self._stop.wait(back_off(attempt))
             try:
                 if association is None:
                     association = Association(self._receiver, self._contexts)

@@ -22,6 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import ScanError
 from pacsless.errors import PacslessError
+from pacsless.send.files import files_below
 
 BUNDLED: Final = ("CT_small.dcm", "MR_small.dcm")
 """Files of pydicom's that stand for a CT and an MR."""
@@ -198,7 +199,7 @@ def templates(paths: Iterable[Path]) -> list[Template]:
         If none can be made, or they would fill the memory.
     """
     found: list[Template] = []
-    for path in _files(paths):
+    for path in filter(Path.is_file, files_below(paths)):
         try:
             dataset = dcmread(path)
             if "SOPClassUID" in dataset and "PixelData" in dataset:
@@ -214,11 +215,3 @@ def templates(paths: Iterable[Path]) -> list[Template]:
             "nothing", "no file there is a DICOM image that new identifiers can be written into"
         )
     return found
-
-
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(one for one in path.rglob("*") if one.is_file())
-        else:
-            yield path

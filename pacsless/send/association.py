@@ -63,6 +63,11 @@ class NotAccepted(PacslessError):
     """The receiver does not take this SOP class in this transfer syntax."""
 
 
+def back_off(attempt: int) -> float:
+    """Return the seconds to wait before an attempt; the first again is number 1."""
+    return min(0.25 * 2.0 ** (attempt - 1), 8.0)
+
+
 class Association:
     """An established association. Use it as a context manager: it is released at the end.
 

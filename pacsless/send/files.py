@@ -36,16 +36,15 @@ class Skipped:
     reason: str
 
 
-def find_files(paths: Iterable[Path]) -> Iterator[DicomFile | Skipped]:
-    """Look at files, and at all files below folders, in order of their names."""
+def files_below(paths: Iterable[Path]) -> Iterator[Path]:
+    """Name files, and all files below folders, in order of their names."""
     for path in paths:
         if not path.is_dir():
-            yield look(path)
+            yield path
             continue
         for folder, folders, names in os.walk(path):
             folders.sort()
-            for name in sorted(names):
-                yield look(Path(folder, name))
+            yield from (Path(folder, name) for name in sorted(names))
 
 
 def look(path: Path) -> DicomFile | Skipped:

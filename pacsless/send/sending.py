@@ -18,11 +18,11 @@ from pacsless.send.association import (
     ConnectionLost,
     NotAccepted,
     Rejected,
+    back_off,
 )
-from pacsless.send.files import DicomFile, Skipped, find_files
+from pacsless.send.files import DicomFile, Skipped, files_below, look
 from pacsless.send.pdu import Context, Receiver
 
-_BACK_OFF: Final = (0.25, 8.0)
 # PS3.4 Table B.2-1 and PS3.7 §9.1.1.1.9; the last digits of A7, A9, B0 and C are the receiver's.
 _MEANINGS: Final = (
     (0x0000, 0xFFFF, "stored"),
@@ -167,7 +167,7 @@ def send_paths(
     """
     summary = Summary()
     files: list[DicomFile] = []
-    for one in find_files(paths):
+    for one in map(look, files_below(paths)):
         if isinstance(one, Skipped):
             summary.skipped.append(one)
         else:
@@ -253,7 +253,7 @@ class _Round:
             if self._given_up:
                 return association, FileResult(file, result.status, self._given_up, "")
             if attempt:
-                time.sleep(min(_BACK_OFF[0] * 2 ** (attempt - 1), _BACK_OFF[1]))
+                time.sleep(back_off(attempt))
             try:
                 if association is None:
                     association = self._associate()
@@ -286,7 +286,7 @@ class _Round:
         )
         for attempt in range(self._options.retries + 1):
             if attempt:
-                time.sleep(min(_BACK_OFF[0] * 2 ** (attempt - 1), _BACK_OFF[1]))
+                time.sleep(back_off(attempt))
             try:
                 return Association(receiver, self._contexts)
             except Rejected as error:
