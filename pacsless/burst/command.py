@@ -11,20 +11,19 @@ import click
 
 from pacsless.burst import plot, summary, watching
 from pacsless.burst.load import Load
-from pacsless.burst.probes import Addresses
+from pacsless.burst.probes import MOST_STUDIES, Addresses
 from pacsless.burst.templates import bundled, templates
 from pacsless.burst.timeline import Sample
 from pacsless.send.pdu import Receiver
 from pacsless.stack.settings import LOOPBACK, StackSettings
 
-_MOST_STUDIES: Final = 1000
 _TIMEOUT: Final = 120.0
 
 
 @click.command()
 @click.option("--instances", default=1000, show_default=True, type=click.IntRange(1, 1_000_000),
               help="To send.")  # fmt: skip
-@click.option("--studies", type=click.IntRange(1, _MOST_STUDIES),
+@click.option("--studies", type=click.IntRange(1, MOST_STUDIES),
               help="They are of; one for each 100 unless given.")  # fmt: skip
 @click.option("--series", default=2, show_default=True, type=click.IntRange(1, 1000),
               help="Of each study.")  # fmt: skip
@@ -83,7 +82,7 @@ def burst(
     load = Load.new(
         templates(source or bundled()),
         instances,
-        studies or min(_MOST_STUDIES, -(-instances // 100)),
+        studies or min(MOST_STUDIES, -(-instances // 100)),
         series,
     )
     options = watching.Options(

@@ -20,7 +20,8 @@ from pacsless.stack.settings import LOOPBACK, StackSettings
 from pacsless.warehouse_sql import WarehouseSql
 
 OUTBOX_METRIC: Final = "pacsless_gateway_outbox_depth"
-_MOST_STUDIES: Final = 1000
+MOST_STUDIES: Final = 1000
+"""That one search counts."""
 
 _DOCUMENTS: Final = """
 SELECT series_instance_uid, instances FROM metadata_document
@@ -159,19 +160,16 @@ class Probes:
 
         stack = self.addresses.stack
         assert stack is not None
-        states = {one.name: one for one in Supervisor(stack).states()}
-        found = {}
-        for name, spec in load_functions().items():
-            if spec.kind != "event":
-                continue
-            if name in states:
-                found[name] = int(states[name].running)
-            else:  # its trigger runs as many as it takes
-                found[name] = scaled_workers(name, stack.ports)
-        return found
+        running = {one.name: int(one.running) for one in Supervisor(stack).states()}
+        # One that is no part of the stack has as many as its trigger runs.
+        return {
+            name: running[name] if name in running else scaled_workers(name, stack.ports)
+            for name, spec in load_functions().items()
+            if spec.kind == "event"
+        }
 
     def _indexed(self) -> Counts:
-        found = self._json(f"studies?PatientID={self._patients}*&limit={_MOST_STUDIES}")
+        found = self._json(f"studies?PatientID={self._patients}*&limit={MOST_STUDIES}")
         return {
             one["0020000D"]["Value"][0]: int(one["00201208"]["Value"][0])
             for one in found
