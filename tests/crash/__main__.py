@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from tests.crash.large import FRAMES, LargeObject, NoCgroups, require_cgroups
 from tests.crash.points import Points
 from tests.crash.power import PowerCuts
 from tests.crash.processes import MUTATIONS, CrashGateway
-from tests.crash.report import Report
+from tests.crash.report import Report, run
 from tests.services import KafkaBroker
 
 PARTS: Final = ("kills", "receivers", "points", "power", "full", "large")
@@ -189,18 +188,5 @@ def _go_inside() -> None:
         )  # fmt: skip
 
 
-def _run_main() -> int:
-    """Run it; a failure of the harness must not look like one of the gateway."""
-    try:
-        main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-    except (click.Abort, Exception):  # noqa: BLE001  # a person, or whatever it may be
-        traceback.print_exc()
-    else:
-        return 0  # --help
-    return 2
-
-
 if __name__ == "__main__":
-    sys.exit(_run_main())
+    sys.exit(run(main))

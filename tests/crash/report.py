@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import click
 
 from tests.crash.checks import Violations
 
@@ -55,3 +58,16 @@ class Report:
         lines += [f"  {one}" for one in (*self.notes, *self.violations.shown)]
         lines += [f"  {kind}: {count} in all" for kind, count in self.violations.kinds.items()]
         return "\n".join(lines)
+
+
+def run(main: click.Command) -> int:
+    """Run a harness; a failure of its own must not look like one of what it tests."""
+    try:
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+    except (click.Abort, Exception):  # noqa: BLE001  # a person, or whatever it may be
+        traceback.print_exc()
+    else:
+        return 0  # --help
+    return 2

@@ -12,14 +12,13 @@ import shutil
 import signal
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Final
 
 import click
 
 from pacsless.stack.settings import Ports
-from tests.crash.report import Report
+from tests.crash.report import Report, run
 from tests.faults.rounds import Rounds, Size
 from tests.faults.strikes import per_part
 from tests.faults.system import MUTATIONS, WITHOUT, FaultSettings, System
@@ -101,18 +100,5 @@ def _total(reports: list[Report]) -> dict[str, float]:
     return total | {"slowest to quiet": slowest, "violations": violations}
 
 
-def _run_main() -> int:
-    """Run it; a failure of the harness must not look like one of the stack."""
-    try:
-        main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-    except (click.Abort, Exception):  # noqa: BLE001  # a person, or whatever it may be
-        traceback.print_exc()
-    else:
-        return 0  # --help
-    return 2
-
-
 if __name__ == "__main__":
-    sys.exit(_run_main())
+    sys.exit(run(main))

@@ -88,8 +88,6 @@ class Striker:
         self, system: System, load: Load, strikes: list[Strike], say: Callable[[str], None]
     ) -> None:
         self.done: Counter[Blow] = Counter()
-        self.missed = 0
-        """Strikes whose victim was down already."""
         self._system, self._load, self._strikes, self._say = system, load, strikes, say
         self._pause = threading.Event()
 
@@ -114,7 +112,6 @@ class Striker:
             hit = self._system.signal(part, signal.SIGKILL, worker=strike.worker)
         else:
             hit = self._system.signal(part, signal.Signals[f"SIG{how}"])
-        self.missed += not hit
         self.done[strike.blow] += hit
         self._say(f"{part} {how}{'' if hit else ' (it was down)'}")
 
