@@ -13,7 +13,7 @@ from tests.site import Site
 
 
 @pytest.fixture(scope="module")
-def running_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """One for the module's tests, each with a tenant of its own."""
     with Warehouse(
         tmp_path_factory.mktemp("warehouse"), fe_port=0, be_port=0, mysql_port=0
@@ -22,16 +22,16 @@ def running_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ware
 
 
 @pytest.fixture
-def site(postgres: PostgresServer, running_warehouse: Warehouse, tmp_path: Path) -> Iterator[Site]:
+def site(postgres: PostgresServer, warehouse: Warehouse, tmp_path: Path) -> Iterator[Site]:
     """A tenant nobody else has."""
-    one = Site(tmp_path / "archive", postgres.settings, running_warehouse)
+    one = Site(tmp_path / "archive", postgres.settings, warehouse)
     yield one
     one.close()
 
 
 @pytest.fixture
-def neighbour(site: Site, postgres: PostgresServer, running_warehouse: Warehouse) -> Iterator[Site]:
+def neighbour(site: Site, postgres: PostgresServer, warehouse: Warehouse) -> Iterator[Site]:
     """Another tenant of the same archive, database and warehouse."""
-    one = Site(site.folder, postgres.settings, running_warehouse)
+    one = Site(site.folder, postgres.settings, warehouse)
     yield one
     one.close()

@@ -22,14 +22,6 @@ from tests.services import REPOSITORY
 HANDLED = [EXAMPLES[kind] for kind in load_functions()["load_doris"].handles]
 
 
-@pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    with Warehouse(
-        tmp_path_factory.mktemp("warehouse"), fe_port=0, be_port=0, mysql_port=0
-    ) as running:
-        yield running
-
-
 @pytest.fixture
 def function(warehouse: Warehouse) -> Iterator[Any]:
     with warehouse.store.cursor() as cursor:

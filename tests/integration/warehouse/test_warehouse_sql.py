@@ -14,8 +14,8 @@ from pacsless.warehouse_sql import WarehouseSql
 
 
 @pytest.fixture
-def sql(running_warehouse: Warehouse) -> Iterator[WarehouseSql]:
-    with closing(WarehouseSql(f"127.0.0.1:{running_warehouse.mysql_port}")) as one:
+def sql(warehouse: Warehouse) -> Iterator[WarehouseSql]:
+    with closing(WarehouseSql(f"127.0.0.1:{warehouse.mysql_port}")) as one:
         yield one
 
 
