@@ -30,9 +30,7 @@ from pacsless.events import (
     SeriesRevised,
 )
 from pacsless.identity import InstanceIdentity
-from pacsless.postgres import Address, Database, DatabaseFailed, Transaction, migrate
-from pacsless.postgres.connection import Connection
-from pacsless.settings import Settings
+from pacsless.postgres import Transaction
 from tests.eventually import eventually
 from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store, store_bytes
@@ -416,47 +414,6 @@ def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
         assert len(indexer.state(tenant)["instance"]) == 2
     finally:
         server.stop()
-
-
-def test_migrations_run_once_and_are_never_changed(
-    postgres: PostgresServer, tmp_path: Path
-) -> None:
-    assert migrate(postgres.settings, REPOSITORY / "schemas" / "postgres") == []
-    database = Database.from_settings(postgres.settings)
-    names = database.run(lambda t: t.run("SELECT name FROM schema_migrations ORDER BY name"))
-    assert [name for (name,) in names] == sorted(
-        one.name for one in (REPOSITORY / "schemas" / "postgres").glob("*.sql")
-    )
-    broken = tmp_path / "9999_broken.sql"
-    broken.write_text("CREATE TABLE half (id int); SELECT 1/0;")
-    with pytest.raises(PacslessError):
-        migrate(postgres.settings, tmp_path)
-    assert database.run(lambda t: t.run("SELECT to_regclass('half')")) == [[None]]
-    broken.unlink()
-    changed = tmp_path / "0001_index.sql"
-    changed.write_text("SELECT 1")
-    with pytest.raises(DatabaseFailed, match="was changed"):
-        migrate(postgres.settings, tmp_path)
-
-
-def test_a_migration_may_take_as_long_as_it_takes(
-    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = new_tenant()
-    connection = Connection(Address.parse(postgres.settings.postgres))
-    connection.script(f"CREATE DATABASE {name}")
-    connection.close()
-    settings = Settings(postgres=f"{postgres.settings.postgres.rpartition('/')[0]}/{name}")
-    monkeypatch.setattr("pacsless.postgres.address.REPLY_SECONDS", 0.5)
-    (tmp_path / "0001_slow.sql").write_text(
-        "CREATE TABLE told AS SELECT current_setting('statement_timeout') AS timeout;"
-        " SELECT pg_sleep(1);"
-    )
-    assert migrate(settings, tmp_path) == ["0001_slow.sql"]
-    database = Database.from_settings(settings)
-    assert database.run(lambda t: t.run("SELECT timeout FROM told")) == [["0"]]
-    assert database.run(lambda t: t.run("SHOW statement_timeout")) == [["50s"]]
-    database.close()
 
 
 def test_every_constraint_and_index_leads_with_the_tenant(indexer: Index) -> None:

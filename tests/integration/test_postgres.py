@@ -1,16 +1,19 @@
-"""Transactions on a real PostgreSQL: what is retried, what is kept, what is told."""
+"""Transactions and migrations on a real PostgreSQL: what is retried, kept and told."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from pacsless.errors import Unavailable, Unprocessable
-from pacsless.postgres import Address, Database, DatabaseFailed, Transaction
-from pacsless.settings import InvalidSetting
-from tests.services import PostgresServer
+from pacsless.errors import PacslessError, Unavailable, Unprocessable
+from pacsless.postgres import Address, Database, DatabaseFailed, Transaction, migrate
+from pacsless.postgres.connection import Connection
+from pacsless.settings import InvalidSetting, Settings
+from tests.instances import new_tenant
+from tests.services import REPOSITORY, PostgresServer
 
 
 @pytest.fixture
@@ -196,3 +199,44 @@ def test_an_address_in_full() -> None:
     assert (address.user, address.password) == ("u@x", "p/w")
     assert (address.host, address.port, address.database) == ("db.example", 5433, "pacs")
     assert address.sslmode == "verify-full"
+
+
+def test_migrations_run_once_and_are_never_changed(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    assert migrate(postgres.settings, REPOSITORY / "schemas" / "postgres") == []
+    database = Database.from_settings(postgres.settings)
+    names = database.run(lambda t: t.run("SELECT name FROM schema_migrations ORDER BY name"))
+    assert [name for (name,) in names] == sorted(
+        one.name for one in (REPOSITORY / "schemas" / "postgres").glob("*.sql")
+    )
+    broken = tmp_path / "9999_broken.sql"
+    broken.write_text("CREATE TABLE half (id int); SELECT 1/0;")
+    with pytest.raises(PacslessError):
+        migrate(postgres.settings, tmp_path)
+    assert database.run(lambda t: t.run("SELECT to_regclass('half')")) == [[None]]
+    broken.unlink()
+    changed = tmp_path / "0001_index.sql"
+    changed.write_text("SELECT 1")
+    with pytest.raises(DatabaseFailed, match="was changed"):
+        migrate(postgres.settings, tmp_path)
+
+
+def test_a_migration_may_take_as_long_as_it_takes(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = new_tenant()
+    connection = Connection(Address.parse(postgres.settings.postgres))
+    connection.script(f"CREATE DATABASE {name}")
+    connection.close()
+    settings = Settings(postgres=f"{postgres.settings.postgres.rpartition('/')[0]}/{name}")
+    monkeypatch.setattr("pacsless.postgres.address.REPLY_SECONDS", 0.5)
+    (tmp_path / "0001_slow.sql").write_text(
+        "CREATE TABLE told AS SELECT current_setting('statement_timeout') AS timeout;"
+        " SELECT pg_sleep(1);"
+    )
+    assert migrate(settings, tmp_path) == ["0001_slow.sql"]
+    database = Database.from_settings(settings)
+    assert database.run(lambda t: t.run("SELECT timeout FROM told")) == [["0"]]
+    assert database.run(lambda t: t.run("SHOW statement_timeout")) == [["50s"]]
+    database.close()
