@@ -122,14 +122,16 @@ def _reconciled(
     sweeper: Sweeper, tenant_id: str, share: float, settle: float, *, repair: bool
 ) -> Report:
     progress = Progress(sys.stderr)
-    say: Callable[[Report, int], None] = lambda so_far, every: progress.say(  # noqa: E731
-        so_far.studies, every, f"studies of {tenant_id}", so_far.scrubbed
-    )
     sweeper.backlog.say = _waits(progress)
     try:
         with alone(sweeper.places.database, tenant_id):
             task = sweeper.reconcile(repair=repair, settle=settle)
-            return task.run(tenant_id, share=share, restart=True, say=say)
+            return task.run(
+                tenant_id, share=share, restart=True,
+                say=lambda so_far, every: progress.say(
+                    so_far.studies, every, f"studies of {tenant_id}", so_far.scrubbed
+                ),
+            )  # fmt: skip
     finally:
         progress.end()
 

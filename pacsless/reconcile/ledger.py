@@ -48,15 +48,12 @@ _RENUMBER: Final = (
 AGAIN_SECONDS: Final = 6 * 3600.0
 """Time after which a file that still has no row is announced once more."""
 _LATELY: Final = "announced_at > now() - make_interval(secs => CAST(:again AS float8))"
-_NOTE_ANNOUNCED: Final = """
-INSERT INTO announced_file
-    (tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid)
-SELECT tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid
-FROM json_populate_recordset(NULL::announced_file, CAST(:rows AS json))
-ORDER BY 1, 2, 3, 4
-ON CONFLICT (tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid)
-DO UPDATE SET announced_at = now()
-"""
+_NOTE_ANNOUNCED: Final = f"""
+INSERT INTO announced_file ({_INSTANCE})
+SELECT {_INSTANCE} FROM json_populate_recordset(NULL::announced_file, CAST(:rows AS json))
+ORDER BY {_INSTANCE}
+ON CONFLICT ({_INSTANCE}) DO UPDATE SET announced_at = now()
+"""  # noqa: S608
 
 _ROOM: Final = 1_000_000
 """Revisions others may draw while the sequence is raised."""

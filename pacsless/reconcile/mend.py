@@ -46,11 +46,11 @@ class Mend:
             What was found out on the way: files that must not be announced.
         """
         wanted = [one for one in drifts if not one.kind.is_alarm]
-        new = {_instance(one) for one in wanted if one.kind is Kind.FILE_WITHOUT_ROW}
+        new = {one.instance for one in wanted if one.kind is Kind.FILE_WITHOUT_ROW}
         if new:
             new -= ledger.announced(self.places.database, tenant_id, uid)
         again = {
-            _instance(one) for one in wanted if one.sop and one.kind is not Kind.FILE_WITHOUT_ROW
+            one.instance for one in wanted if one.sop and one.kind is not Kind.FILE_WITHOUT_ROW
         }
         if any(one.kind is Kind.WAREHOUSE_AHEAD for one in wanted):
             ledger.renumber(self.places.database, tenant_id, uid)
@@ -60,7 +60,7 @@ class Mend:
         if new & done:
             ledger.note_announced(self.places.database, tenant_id, uid, new & done)
         self._series(tenant_id, uid, {one.series for one in wanted if not one.sop})
-        return {one for one in wanted if not one.sop or _instance(one) in done}, alarms
+        return {one for one in wanted if not one.sop or one.instance in done}, alarms
 
     def _files(
         self, tenant_id: str, uid: str, wanted: Collection[Instance], study: Study
@@ -100,7 +100,3 @@ class Mend:
         if events:
             self.backlog.make_room(len(events))
             self.producer.publish(events, SOURCE)
-
-
-def _instance(drift: Drift) -> Instance:
-    return drift.series, drift.sop

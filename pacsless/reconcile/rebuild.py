@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -17,6 +17,7 @@ from pacsless.reconcile import files, ledger
 from pacsless.reconcile.backlog import Backlog
 from pacsless.reconcile.look import Places
 from pacsless.reconcile.position import Position, Sweep
+from pacsless.reconcile.study import Instance, LedgerRow
 
 SOURCE: Final = "/pacsless/rebuild"
 PARTS: Final = ("index", "metadata", "warehouse")
@@ -161,14 +162,16 @@ class Rebuild:
         if from_index:
             found = iter(ledger.states(self.places.database, tenant_id, study))
         else:
-            outrun(self.places, tenant_id, study)
-            found = self._stored(tenant_id, study, so_far)
+            rows = ledger.rows(self.places.database, tenant_id, study)
+            _outrun(self.places, tenant_id, study, rows)
+            found = self._stored(tenant_id, study, rows, so_far)
         while chunk := list(islice(found, _CHUNK)):
             yield chunk
 
-    def _stored(self, tenant_id: str, study: str, so_far: Rebuilt) -> Iterator[Event]:
+    def _stored(
+        self, tenant_id: str, study: str, rows: Mapping[Instance, LedgerRow], so_far: Rebuilt
+    ) -> Iterator[Event]:
         archive = self.places.archive
-        rows = ledger.rows(self.places.database, tenant_id, study)
         originals = [one for one, _ in files.files_of(archive, tenant_id, study) if one is not None]
         for identity in sorted(originals):
             try:
@@ -186,21 +189,17 @@ class Rebuild:
                     so_far.unreadable.append(identity.key)
 
 
-def outrun(places: Places, tenant_id: str, study: str) -> bool:
-    """Renumber a study the warehouse holds newer rows of than the index; return whether it does.
+def _outrun(places: Places, tenant_id: str, study: str, rows: Mapping[Instance, LedgerRow]) -> None:
+    """Renumber a study the warehouse holds newer rows of than the index.
 
     After an index was lost, what the gateway stored before anybody looked was
     numbered from 1 again.
     """
-    rows = ledger.rows(places.database, tenant_id, study)
     series = ledger.series(places.database, tenant_id, study, 0)
-    newest = max(
-        *(one.revision for one in rows.values()), *(one.revision for one in series.values()), 0, 0
-    )
-    if not newest or places.warehouse.highest_revision(tenant_id, study) <= newest:
-        return False
-    ledger.renumber(places.database, tenant_id, study)
-    return True
+    revisions = {one.revision for one in rows.values()} | {one.revision for one in series.values()}
+    newest = max(revisions, default=0)
+    if newest and places.warehouse.highest_revision(tenant_id, study) > newest:
+        ledger.renumber(places.database, tenant_id, study)
 
 
 def _remove_documents(archive: Archive, tenant_id: str, study: str) -> None:

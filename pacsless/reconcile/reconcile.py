@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from pacsless.errors import InvalidIdentity
@@ -49,7 +49,7 @@ class Reconcile:
 
     places: Places
     mend: Mend | None = None
-    settle: float = field(default=SETTLE_SECONDS)
+    settle: float = SETTLE_SECONDS
 
     def run(
         self,
@@ -116,10 +116,10 @@ class Reconcile:
         if self.mend is None or not drifts:
             return drifts, frozenset()
         mended, unreadable = self.mend(tenant_id, uid, study, drifts)
-        named = {(one.series, one.sop) for one in unreadable}
+        named = {one.instance for one in unreadable}
         others = [
             one
             for one in drifts
-            if one.kind is not Kind.FILE_WITHOUT_ROW or (one.series, one.sop) not in named
+            if one.kind is not Kind.FILE_WITHOUT_ROW or one.instance not in named
         ]
         return [*others, *unreadable], frozenset(mended)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from pacsless.reconcile.study import Drift, Kind
+from pacsless.reconcile.study import Drift
 
 _EXAMPLES: Final = 5
 
@@ -56,16 +56,14 @@ class Report:
 
 
 def subject(study: str, drift: Drift) -> str:
-    """Path of what has drifted: UIDs only.
+    """Path of what has drifted: UIDs only, as a stray file's key may hold a patient's name.
 
     Examples
     --------
+    >>> from pacsless.reconcile.study import Kind
     >>> subject("1.2", Drift(Kind.OTHER_SIZE, "1.3", "1.4"))
     'studies/1.2/series/1.3/instances/1.4'
     """
-    if drift.kind is Kind.STRAY_FILE:
-        # Its name may be anything, a patient's too.
-        return f"studies/{study}"
     path = f"studies/{study}"
     if drift.series:
         path += f"/series/{drift.series}"

@@ -109,12 +109,15 @@ class Drift:
     key: str = ""
     """Of a stray file."""
 
+    @property
+    def instance(self) -> Instance:
+        """What it is about, if it is about an instance."""
+        return self.series, self.sop
+
 
 def compare(study: Study) -> list[Drift]:
     """Find where the four forms of a study disagree."""
-    return sorted(
-        chain(_ledger(study), _documents(study), _images(study), _states(study)),
-    )
+    return sorted(chain(_ledger(study), _documents(study), _images(study), _states(study)))
 
 
 def _ledger(study: Study) -> Iterator[Drift]:
