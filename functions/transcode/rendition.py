@@ -7,13 +7,12 @@ is before the first event's time, so that one stays in the warehouse.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 from functions.transcode.verification import verify
-from pacsless.archive import AlreadyKept, Sealed
+from pacsless.archive import AlreadyKept, Sealed, size_and_sha256
 from pacsless.codec import now
 from pacsless.dicom import explicit_le
 from pacsless.dicom.part10 import split_part10
@@ -28,8 +27,6 @@ from pacsless.times import iso_time
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
-
-_CHUNK: Final = 1 << 20
 
 
 class _Failed(Exception):
@@ -95,7 +92,7 @@ def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[
     made = archive.stat(key)
     if made is not None:
         with archive.open(key) as file:
-            return *_digest(file), iso_time(datetime.fromtimestamp(made.modified, UTC))
+            return *size_and_sha256(file), iso_time(datetime.fromtimestamp(made.modified, UTC))
     try:
         original = archive.open(request.identity.key)
     except NotFound as error:
@@ -132,11 +129,3 @@ def _converted(original: BinaryIO, archive: Archive) -> Sealed:
         archive.discard(sealed)
         raise _Failed("verify", error) from None
     return sealed
-
-
-def _digest(file: BinaryIO) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-    return size, digest.hexdigest()

@@ -11,15 +11,18 @@ atomically by `Archive.replace`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from pacsless.errors import PacslessError, Unavailable
 from pacsless.settings import InvalidSetting, Settings
+
+_BLOCK: Final = 1 << 20
 
 
 class AlreadyKept(PacslessError):
@@ -193,6 +196,15 @@ class Archive(Protocol):
     def local_path(self, key: str) -> Path | None:
         """Path nginx can serve the file from, or None if it is not on this disk."""
         ...
+
+
+def size_and_sha256(file: BinaryIO) -> tuple[int, str]:
+    """Read a file to its end; the digest is hexadecimal."""
+    size, digest = 0, hashlib.sha256()
+    while block := file.read(_BLOCK):
+        size += len(block)
+        digest.update(block)
+    return size, digest.hexdigest()
 
 
 def open_archive(settings: Settings) -> Archive:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from typing import Final
 
-from pacsless.archive import Archive, ArchiveUnavailable, Stat
+from pacsless.archive import Archive, ArchiveUnavailable, Stat, size_and_sha256
 from pacsless.codec import time_at
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
@@ -16,7 +15,6 @@ from pacsless.events import InstanceStored
 from pacsless.identity import InstanceIdentity
 
 VIA: Final = "rebuild"
-_BLOCK: Final = 1 << 20
 
 
 class Altered(Unprocessable):
@@ -69,11 +67,8 @@ def digest_of(archive: Archive, key: str) -> str:
     ArchiveUnavailable
         If nothing can.
     """
-    digest = hashlib.sha256()
     with _reading(archive), archive.open(key) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return size_and_sha256(file)[1]
 
 
 def stored_event(
@@ -108,12 +103,9 @@ def stored_event(
         stat = archive.stat(identity.key)
     if stat is None:
         raise NotFound("no-such-key", "no such file in the archive")
-    digest, size = hashlib.sha256(), 0
     with _reading(archive), archive.open(identity.key) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-        if known is not None and digest.hexdigest() != known:
+        size, sha256 = size_and_sha256(file)
+        if known is not None and sha256 != known:
             raise Altered("altered", "the file is not what was received")
         file.seek(0)
         syntax = split_part10(file).transfer_syntax
@@ -132,7 +124,7 @@ def stored_event(
         file_name=f"{identity.sop_instance_uid}.dcm",
         file_size=size,
         file_path=identity.key,
-        sha256=digest.hexdigest(),
+        sha256=sha256,
         received_at=time_at(round(stat.modified * 1e6) * 1000),
         via=VIA,
         calling_ae_title="",

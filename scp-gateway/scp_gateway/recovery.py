@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import Final
 
-from pacsless.archive import AlreadyKept, Archive
+from pacsless.archive import AlreadyKept, Archive, size_and_sha256
 from pacsless.durable import sync_folder
 from pacsless.errors import NotFound
 from pacsless.outbox import Intent, Outbox
 
-_BLOCK: Final = 1 << 20
 FORGOTTEN_SECONDS: Final = 3600.0
 """Age at which an incoming file belongs to nobody: others write beside us."""
 _log = logging.getLogger(__name__)
@@ -77,14 +75,12 @@ def _fate(archive: Archive, intent: Intent) -> str:
 
 def _is_kept(archive: Archive, intent: Intent) -> bool:
     """Whether the key's file is the one that was promised; its name is durable then."""
-    digest = hashlib.sha256()
     try:
         with archive.open(intent.key) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+            _, sha256 = size_and_sha256(file)
     except NotFound:
         return False
-    if digest.hexdigest() != intent.sealed.sha256:
+    if sha256 != intent.sealed.sha256:
         return False
     # Whoever linked it may have ended before its fsync of the folder.
     if (path := archive.local_path(intent.key)) is not None:

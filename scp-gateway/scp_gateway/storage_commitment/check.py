@@ -7,7 +7,6 @@ again, what is safe.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from array import array
 from collections import defaultdict
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pacsless.archive import size_and_sha256
 from pacsless.errors import NotFound, PacslessError, Unavailable
 from scp_gateway.storage_commitment.report import FailureReason
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from scp_gateway.storage_commitment.request import Reference
 
 _BATCH: Final = 500
-_BLOCK: Final = 1 << 20
 _POLL_SECONDS: Final = (0.25, 5.0)
 _OPEN: Final = 0
 _COMMITTED: Final = 0xFFFF  # no Failure Reason
@@ -177,11 +176,8 @@ class Checker:
         return FailureReason.PROCESSING_FAILURE
 
     def _is_whole(self, row: Row) -> bool:
-        digest = hashlib.sha256()
         try:
             with self.archive.open(row.file_path) as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+                return size_and_sha256(file)[1] == row.sha256
         except NotFound:
             return False
-        return digest.hexdigest() == row.sha256
