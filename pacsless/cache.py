@@ -3,7 +3,7 @@
 Only what can be found out again is kept here, under keys that name the version
 of what they are about (a file's size and time), so that nothing in it can be
 wrong: emptying it, or losing Redis, changes latency and nothing else. Values
-are JSON. Every key carries the tenant.
+are JSON, or bytes that Redis alone holds. Every key carries the tenant.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, Final, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self, cast
 
 import redis
 
@@ -49,11 +50,16 @@ class Cache:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Open the cache at ``PACSLESS_REDIS``; does not connect yet."""
+        return cls.with_timeout(settings, _TIMEOUT)
+
+    @classmethod
+    def with_timeout(cls, settings: Settings, seconds: float) -> Self:
+        """Open it for whoever would wait so long for Redis."""
         if not settings.redis:
             return cls()
         return cls(
             redis.Redis.from_url(
-                settings.redis, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
+                settings.redis, socket_timeout=seconds, socket_connect_timeout=_TIMEOUT
             )
         )
 
@@ -84,6 +90,35 @@ class Cache:
             return
         try:
             self._client.set(name, json.dumps(value, separators=(",", ":")), ex=_EXPIRY)
+        except (redis.RedisError, OSError) as error:
+            self._failed(error)
+
+    def get_bytes(self, tenant_id: str, kind: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return those of several values that Redis has, by key; none if it does not answer."""
+        if self._client is None or not keys or time.monotonic() < self._rest_until:
+            return {}
+        try:
+            # The client's types leave open whether it is an asynchronous one.
+            values = cast(
+                "list[bytes | None]",
+                self._client.mget([_name(tenant_id, kind, key) for key in keys]),
+            )
+        except (redis.RedisError, OSError) as error:
+            self._failed(error)
+            return {}
+        return {key: one for key, one in zip(keys, values, strict=True) if one is not None}
+
+    def put_bytes(
+        self, tenant_id: str, kind: str, values: Mapping[str, bytes], seconds: int
+    ) -> None:
+        """Let Redis hold values for so many seconds; nothing happens if it fails."""
+        if self._client is None or not values or time.monotonic() < self._rest_until:
+            return
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for key, value in values.items():
+                    pipeline.set(_name(tenant_id, kind, key), value, ex=seconds)
+                pipeline.execute()
         except (redis.RedisError, OSError) as error:
             self._failed(error)
 

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from time import gmtime, strftime, time_ns
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_dict, from_http
 
+from pacsless import strict_json
 from pacsless.errors import BadRequest, Unprocessable
 from pacsless.events import EVENTS, Event
 
@@ -27,8 +28,6 @@ BATCH_CONTENT_TYPE: Final = "application/cloudevents-batch+json"
 TOPIC_ATTRIBUTE: Final = "kafkatopic"
 PARTITION_ATTRIBUTE: Final = "kafkapartition"
 OFFSET_ATTRIBUTE: Final = "kafkaoffset"
-# json.dumps makes one for each call that wants other separators.
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def now() -> str:
@@ -102,11 +101,7 @@ def to_record(event: Event, source: str, time: str | None = None) -> Record:
         ("ce_type", event.TYPE.encode()),
         ("content-type", b"application/json"),
     )
-    return Record(event.TOPIC, key, _dump(event.data()), headers)
-
-
-def _dump(data: Any) -> bytes:
-    return _ENCODER.encode(data).encode("utf-8", "replace")
+    return Record(event.TOPIC, key, strict_json.dumps(event.data()), headers)
 
 
 def batch_item(
@@ -137,11 +132,10 @@ def batch_item(
         OFFSET_ATTRIBUTE: str(offset),
     }
     try:
-        # Decoded here, as json would take UTF-16 as well, and spoil the batch.
-        json.loads(value.decode())
+        strict_json.loads(value)
     except (ValueError, RecursionError):
         raise Unprocessable("not-json", "the record's value is not JSON in UTF-8") from None
-    head = json.dumps(attributes, separators=(",", ":"))[:-1].encode()
+    head = strict_json.dumps(attributes)[:-1]
     return head + b',"data":' + value + b"}"
 
 
@@ -163,7 +157,7 @@ def decode_http(headers: Mapping[str, str], body: bytes) -> list[Delivered[Event
     content_type = headers.get("content-type", headers.get("Content-Type", ""))
     try:
         if content_type.partition(";")[0].strip().lower() == BATCH_CONTENT_TYPE:
-            items = json.loads(body)
+            items = strict_json.loads(body)
             if not isinstance(items, list):
                 raise BadRequest("not-a-batch", "a batch of CloudEvents is a JSON array")
             found = [_checked(from_dict(item)) for item in items]

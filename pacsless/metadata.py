@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import gzip
 import logging
-import threading
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from pacsless import dicomweb
 from pacsless.dicom import document
+from pacsless.entries import EntryMemory
 from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity, valid_uid
 
 if TYPE_CHECKING:
-    from pacsless.archive import Archive
+    from pacsless.archive import Archive, Stat
+    from pacsless.events import Json
     from pacsless.settings import Settings
 
 _log: Final = logging.getLogger(__name__)
@@ -40,66 +40,18 @@ class SeriesMetadata:
     """SOP Instance UIDs of the files there were."""
 
 
-class EntryMemory:
-    """Entries of the documents this process read last.
-
-    A series that grows is described again and again, and parsing the entries
-    it already has would cost more each time; a line seen before is known.
-
-    Parameters
-    ----------
-    limit
-        Bytes of documents to remember.
-    """
-
-    def __init__(self, limit: int = 64 << 20) -> None:
-        self._limit = limit
-        self._held = 0
-        self._documents: OrderedDict[str, dict[bytes, document.Entry]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    @classmethod
-    def from_settings(cls, _settings: Settings) -> Self:
-        """Start with no memory."""
-        return cls()
-
-    def entries(self, key: str, content: bytes) -> dict[str, document.Entry]:
-        """Return the entries of the document at `key` by SOP Instance UID; damaged ones are not."""
-        with self._lock:
-            seen = self._documents.get(key, {})
-        found = {}
-        for line in document.lines(content):
-            entry = seen.get(line)
-            if entry is None:
-                try:
-                    entry = document.Entry.of_line(line)
-                except ValueError:
-                    continue  # damaged: the file is read again
-            found[entry.sop_instance_uid] = entry
-        self._remember(key, {entry.line: entry for entry in found.values()})
-        return found
-
-    def _remember(self, key: str, entries: dict[bytes, document.Entry]) -> None:
-        with self._lock:
-            self._held -= sum(map(len, self._documents.pop(key, ())))
-            self._documents[key] = entries
-            self._held += sum(map(len, entries))
-            while self._held > self._limit:
-                self._held -= sum(map(len, self._documents.popitem(last=False)[1]))
-
-
-def originals(archive: Archive, series: SeriesIdentity) -> frozenset[str]:
-    """Return the SOP Instance UIDs of the files of a series."""
-    found = set()
+def originals(archive: Archive, series: SeriesIdentity) -> dict[str, Stat]:
+    """Return the files of a series by SOP Instance UID."""
+    found = {}
     for stat in archive.list(f"{series.folder}/"):
         name = stat.key.removeprefix(f"{series.folder}/")
         if not name.endswith(".dcm"):
             continue
         try:
-            found.add(valid_uid(name.removesuffix(".dcm"), "SOPInstanceUID"))
+            found[valid_uid(name.removesuffix(".dcm"), "SOPInstanceUID")] = stat
         except InvalidIdentity:
             continue  # not an original: nobody is answered for it
-    return frozenset(found)
+    return found
 
 
 def read_document(archive: Archive, key: str) -> bytes | None:
@@ -132,17 +84,24 @@ def describe_series(
     memory: EntryMemory | None = None,
 ) -> SeriesMetadata:
     """Make the document of a series from its files and the stored document."""
+    memory = memory or EntryMemory()
     present = originals(archive, series)
     stored = read_document(archive, series.metadata_key) or b"[]"
-    known = (memory or EntryMemory()).entries(series.metadata_key, stored)
+    known = memory.entries(series.metadata_key, stored)
     entries = [entry for uid, entry in known.items() if uid in present]
-    left_out = 0
-    for uid in sorted(present - known.keys()):
+    new = sorted(present.keys() - known.keys())
+    left = memory.find(series.tenant_id, [present[uid] for uid in new])
+    read, left_out = [], 0
+    for uid in new:
         identity = InstanceIdentity(
             series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
         )
         try:
-            entries.append(describe_instance(archive, identity, settings))
+            attributes = left.get(identity.key)
+            if attributes is None:
+                attributes = read_attributes(archive, identity, settings, present[uid])
+                read.append((present[uid], attributes))
+            entries.append(document.Entry.of(attributes))
         except Unprocessable as error:
             left_out += 1
             _log.warning(
@@ -155,14 +114,29 @@ def describe_series(
                     }
                 },
             )
+    memory.leave(series.tenant_id, read)
     content = document.compose(entries, left_out)
-    return SeriesMetadata(content, len(entries), left_out, present)
+    return SeriesMetadata(content, len(entries), left_out, frozenset(present))
 
 
 def describe_instance(
     archive: Archive, identity: InstanceIdentity, settings: Settings
 ) -> document.Entry:
-    """Make the entry of one instance from its file.
+    """Make the entry of one instance from its file; raises as `read_attributes`."""
+    return document.Entry.of(read_attributes(archive, identity, settings))
+
+
+def read_attributes(
+    archive: Archive, identity: InstanceIdentity, settings: Settings, known: Stat | None = None
+) -> Json:
+    """Read the DICOM JSON of an instance from its file, as its metadata has it.
+
+    Parameters
+    ----------
+    archive, identity, settings
+        Which.
+    known
+        What the archive said of the file just now.
 
     Raises
     ------
@@ -177,7 +151,7 @@ def describe_instance(
         identity.series_instance_uid,
         identity.sop_instance_uid,
     )
-    with archive.open(identity.key) as file:
-        return document.make_entry(
+    with archive.open(identity.key, known) as file:
+        return document.read_attributes(
             file, uids, lambda path: dicomweb.bulk_data_uri(root, identity, path)
         )

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from pacsless import strict_json
 from pacsless.errors import Unavailable, Unprocessable
 from pacsless.settings import Settings
 
@@ -174,12 +175,7 @@ class StreamLoad:
             raise ValueError(f"a label is 1 to 128 of A-Z, a-z, 0-9, '-' and '_': {label!r}")
         if not rows:
             return Loaded(label, 0)
-        body = b"\n".join(
-            json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            # Half a surrogate pair is no Unicode text; the data set's bytes are kept elsewhere.
-            .encode("utf-8", "replace")
-            for row in rows
-        )
+        body = b"\n".join(map(strict_json.dumps, rows))
         path = f"/api/{self._database}/{table}/_stream_load"
         return self._put(self._back_end(path), table, body, label, len(rows))
 

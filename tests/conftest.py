@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-from tests.services import KafkaBroker, PostgresServer, require
+from tests.services import KafkaBroker, PostgresServer, RedisServer, require
 
-settings.register_profile("thorough", max_examples=2000)
+# A busy machine is slow at making examples, too.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", **_PATIENT)
+settings.register_profile("thorough", max_examples=2000, **_PATIENT)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +34,17 @@ def empty_kafka(kafka: KafkaBroker) -> KafkaBroker:
     """The broker, with no event in it."""
     kafka.renew_topics()
     return kafka
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running Redis of the test's own; ``redis_server.settings`` reaches it."""
+    require("redis-server")
+    server = RedisServer(tmp_path)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from pacsless.bus import create_topics
 from pacsless.errors import Unavailable
@@ -117,6 +118,34 @@ class KafkaBroker:
             )
         finally:
             client.close()
+
+
+class RedisServer:
+    """One real Redis."""
+
+    def __init__(self, folder: Path) -> None:
+        (port,) = free_ports(1)
+        self.settings = Settings(redis=f"redis://127.0.0.1:{port}/0")
+        self.client = redis.Redis(port=port)
+        self._process = subprocess.Popen(
+            ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+             "--dir", str(folder)],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+        def ready() -> bool:
+            try:
+                return bool(self.client.ping())
+            except redis.ConnectionError:
+                return False
+
+        eventually(ready)
+
+    def stop(self) -> None:
+        """Stop it; nothing it held is kept."""
+        self.client.close()
+        self._process.terminate()
+        self._process.wait(30)
 
 
 class PostgresServer:

@@ -21,7 +21,7 @@ from pydicom.uid import generate_uid
 from functions.build_metadata.build import build
 from functions.extract_tags.index import index
 from functions.load_doris.rows import loads
-from pacsless.archive import ArchiveUnavailable
+from pacsless.archive import ArchiveUnavailable, Stat
 from pacsless.archive.files import FileArchive
 from pacsless.bus import Producer
 from pacsless.codec import Delivered, now
@@ -52,10 +52,10 @@ class BadDisk(FileArchive):
         self.closed: set[str] = set()
         self.bad: set[str] = set()
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, known: Stat | None = None) -> BinaryIO:
         if key in self.closed:
             raise ArchiveUnavailable("archive", "cannot read the file: Permission denied")
-        return cast(BinaryIO, BadSector()) if key in self.bad else super().open(key)
+        return cast(BinaryIO, BadSector()) if key in self.bad else super().open(key, known)
 
 
 class BadSector(io.RawIOBase):

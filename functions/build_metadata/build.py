@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pacsless.dicom import document
+from pacsless.entries import EntryMemory
 from pacsless.errors import Busy
 from pacsless.identity import SeriesIdentity, study_metadata_key
 from pacsless.metadata import (
-    EntryMemory,
     describe_series,
     originals,
     read_document,
@@ -113,7 +113,7 @@ def _build_series(
     for _ in range(_LOOKS):
         made = describe_series(archive, series, settings, memory)
         store(archive, series.metadata_key, made.content)
-        if originals(archive, series) == made.originals:
+        if originals(archive, series).keys() == made.originals:
             return Built(
                 series.tenant_id,
                 series.study_instance_uid,

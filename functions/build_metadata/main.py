@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functions.build_metadata.build import build
 from pacsless.archive import Archive
 from pacsless.codec import Delivered
+from pacsless.entries import EntryMemory
 from pacsless.events import SeriesRevised
 from pacsless.handler import handles
-from pacsless.metadata import EntryMemory
 from pacsless.postgres import Database
 from pacsless.settings import Settings
 

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from functions.change_feed.feed import Change
+from pacsless.entries import EntryMemory
 from pacsless.errors import NotFound, Unavailable, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity
-from pacsless.metadata import EntryMemory, describe_instance, read_document
+from pacsless.metadata import describe_instance, read_document
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive

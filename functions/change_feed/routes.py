@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from functions.change_feed.changes import described, latest, read
 from functions.change_feed.feed import Change, Page, entry, parse
 from pacsless.archive import Archive
-from pacsless.metadata import EntryMemory
+from pacsless.entries import EntryMemory
 from pacsless.postgres import Database
 from pacsless.settings import Settings
 from pacsless.web import Request, Route

@@ -1,4 +1,4 @@
-"""The effects: read the file, write the rows, say what became of it.
+"""The effects: write the rows, say what became of the instances.
 
 A batch is one transaction. Patients, studies, series and instances are written
 in that order, each sorted by key, so that no two batches wait for each other in
@@ -9,14 +9,12 @@ nothing and finds the revisions it gave before, so it repeats the same events.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from functions.extract_tags import sql
 from functions.extract_tags.announce import Entry, instance_events
+from functions.extract_tags.read import Read, read_batch
 from functions.extract_tags.rows import (
     StudyKey,
     as_json,
@@ -28,11 +26,10 @@ from functions.extract_tags.rows import (
     study_of,
     study_row,
 )
-from functions.extract_tags.tags import Description, Tags, best, merge_patient_ids, read_tags
-from pacsless.dicom.dicom_json import to_dicom_json
-from pacsless.dicom.header import read_header
-from pacsless.dicomweb import bulk_data_uri, dicomweb_root
-from pacsless.errors import NotFound, Unprocessable
+from functions.extract_tags.tags import Description, Tags, best, merge_patient_ids
+from pacsless.archive import size_and_sha256
+from pacsless.entries import EntryMemory
+from pacsless.errors import Unprocessable
 from pacsless.events import Event, InstanceStored
 from pacsless.identity import InstanceIdentity, SeriesIdentity
 from pacsless.states import STATES, series_revised
@@ -43,70 +40,25 @@ if TYPE_CHECKING:
     from pacsless.postgres import Database, Row, Transaction
     from pacsless.settings import Settings
 
-_log: Final = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """An event and what its file says."""
-
-    event: InstanceStored
-    tags: Tags
-
-
-def read_instance(event: InstanceStored, archive: Archive, settings: Settings) -> Read:
-    """Read the file an event is about.
-
-    Raises
-    ------
-    Unprocessable
-        If there is no such file, it is another one, or it is no DICOM.
-    """
-    identity = event.identity
-    if event.file_path != identity.key:
-        raise Unprocessable("file-path", "FilePath is not the path of the instance")
-    root = dicomweb_root(settings, event.tenant_id)
-    try:
-        with archive.open(identity.key) as file:
-            if file.seek(0, 2) != event.file_size:
-                raise Unprocessable("file-size", "the file's size is not the event's FileSize")
-            file.seek(0)
-            header = read_header(file)
-            document = to_dicom_json(header, lambda path: bulk_data_uri(root, identity, path))
-    except NotFound:
-        raise Unprocessable("no-such-file", "the instance's file is not in the archive") from None
-    tags = read_tags(identity, document)
-    if tags.warnings:
-        _log.warning(
-            "attributes were cleaned or left out of the index",
-            extra={"fields": {"instance": identity.subject, "keywords": tags.warnings}},
-        )
-    return Read(event, tags)
-
-
-def index(batch: Sequence[InstanceStored], archive: Archive, database: Database,
-          settings: Settings) -> list[Event]:  # fmt: skip
+def index(
+    batch: Sequence[InstanceStored],
+    archive: Archive,
+    database: Database,
+    settings: Settings,
+    memory: EntryMemory | None = None,
+) -> list[Event]:
     """Index a batch and return what to publish."""
-    reads: dict[InstanceIdentity, Read] = {}
-    for event in batch:
-        before = reads.get(event.identity)
-        if before is None:
-            reads[event.identity] = read_instance(event, archive, settings)
-        elif before.event.sha256 != event.sha256:
-            raise Unprocessable("two-digests", "two events of the batch disagree about one file")
-    ordered = [reads[identity] for identity in sorted(reads)]
+    reads = read_batch(batch, archive, settings, memory or EntryMemory())
 
     def digest(identity: InstanceIdentity) -> str:
-        found = hashlib.sha256()
         with archive.open(identity.key) as file:
-            while block := file.read(1 << 20):
-                found.update(block)
-        return found.hexdigest()
+            return size_and_sha256(file)[1]
 
-    ledger, states = database.run(lambda transaction: write(transaction, ordered, digest))
+    ledger, states = database.run(lambda transaction: write(transaction, reads, digest))
     events = [
         event
-        for one in ordered
+        for one in reads
         for event in instance_events(one.event, one.tags, ledger[one.tags.identity])
     ]
     return [*events, *map(series_revised, states)]

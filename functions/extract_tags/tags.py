@@ -18,6 +18,7 @@ from pacsless.dicom import keys
 from pacsless.dicom.levels import PATIENT, SERIES, STUDY, Attribute
 from pacsless.events import Json
 from pacsless.identity import InstanceIdentity
+from pacsless.strict_json import dumps
 
 _LARGEST_ATTRIBUTE: Final = 16 * 1024
 """Characters of JSON; a sequence beyond it is in the metadata documents only."""
@@ -60,20 +61,8 @@ class Tags:
 
 
 def read_tags(identity: InstanceIdentity, document: Json) -> Tags:
-    """Read what the index keeps from an instance's DICOM JSON.
-
-    The identifiers are those the file is addressed by, also where the data set
-    pads or spells them otherwise.
-    """
+    """Read what the index keeps from an instance's DICOM JSON."""
     warnings: list[str] = []
-    for keyword, tag, uid in (
-        ("StudyInstanceUID", "0020000D", identity.study_instance_uid),
-        ("SeriesInstanceUID", "0020000E", identity.series_instance_uid),
-        ("SOPInstanceUID", "00080018", identity.sop_instance_uid),
-    ):
-        if first_text(document, tag) != uid:
-            document = dict(sorted((document | {tag: {"vr": "UI", "Value": [uid]}}).items()))
-            warnings.append(keyword)
     patient = _level(document, PATIENT, warnings)
     study = _level(document, STUDY, warnings)
     patient_id = keys.text_key(first_text(patient, "00100020"))
@@ -153,8 +142,7 @@ def _shortened(document: Json, warnings: list[str]) -> Json:
 
 
 def _size(value: Any) -> int:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode("utf-8", "replace"))
+    return len(dumps(value))
 
 
 def _clean(value: Any) -> Any:

@@ -7,7 +7,6 @@ sequence values and times of events are taken as they are or the event is refuse
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -16,6 +15,7 @@ from typing import Any, Final
 from pacsless.columns import Column, Table
 from pacsless.errors import Unprocessable
 from pacsless.events import Event
+from pacsless.strict_json import dumps
 
 Row = dict[str, Any]
 
@@ -89,12 +89,8 @@ def texts(table: Table, event: Event, names: str) -> Row:
 
 
 def document(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """DICOM JSON, unless it is above Doris's limit for a JSON value or holds what JSON has not."""
-    try:
-        text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except ValueError:
-        return None
-    return found if len(text.encode("utf-8", "replace")) <= _DOCUMENT_LIMIT else None
+    """DICOM JSON, unless it is above Doris's limit for a JSON value."""
+    return found if len(dumps(found)) <= _DOCUMENT_LIMIT else None
 
 
 def _moment(text: str) -> datetime:

@@ -20,10 +20,10 @@ from functions.wado_rs.response import accepted
 from pacsless.archive import Archive, Stat
 from pacsless.cache import Cache
 from pacsless.dicom import document
+from pacsless.entries import EntryMemory
 from pacsless.errors import NotFound
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from pacsless.metadata import (
-    EntryMemory,
     describe_instance,
     describe_series,
     originals,

@@ -161,8 +161,15 @@ class Archive(Protocol):
         """
         ...
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, known: Stat | None = None) -> BinaryIO:
         """Open a file for reading; seekable.
+
+        Parameters
+        ----------
+        key
+            Which.
+        known
+            What `stat` or `list` said of it just now, to spare asking again.
 
         Raises
         ------

@@ -149,7 +149,7 @@ class FileArchive:
         """Remove forgotten incoming files."""
         return sweep_folder(self._incoming, older_than, owner)
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, known: Stat | None = None) -> BinaryIO:
         """Open a file for reading."""
         try:
             return open(self._path(key), "rb")
@@ -161,12 +161,11 @@ class FileArchive:
     def stat(self, key: str) -> Stat | None:
         """Size and age of a file, or None."""
         try:
-            found = self._path(key).stat()
+            return _stat(key, self._path(key).stat())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise unavailable("cannot look at the file", error) from error
-        return Stat(key, found.st_size, found.st_mtime, found.st_ctime)
 
     def replace(self, key: str, data: bytes) -> None:
         """Write beside, then rename over."""
@@ -204,10 +203,7 @@ class FileArchive:
                     if entry.is_dir(follow_symlinks=False):
                         stack.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
-                        found = entry.stat(follow_symlinks=False)
-                        yield Stat(
-                            entry.path[start:], found.st_size, found.st_mtime, found.st_ctime
-                        )
+                        yield _stat(entry.path[start:], entry.stat(follow_symlinks=False))
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Names of the folders directly below a folder."""
@@ -253,6 +249,10 @@ class FileArchive:
                 return folder
         self._folders.forget()
         return self._folders.get(path)
+
+
+def _stat(key: str, found: os.stat_result) -> Stat:
+    return Stat(key, found.st_size, found.st_mtime, found.st_ctime)
 
 
 def _checked(key: str) -> str:

@@ -13,6 +13,7 @@ import logging
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -184,9 +185,9 @@ class S3Archive:
         """Remove forgotten incoming files."""
         return sweep_folder(self._incoming, older_than, owner)
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, known: Stat | None = None) -> BinaryIO:
         """Open an object for reading by ranges."""
-        found = self.stat(key)
+        found = known or self.stat(key)
         if found is None:
             raise NotFound("no-such-key", "no such file in the archive")
         raw = _Ranges(self._s3, self._bucket, self._name(key), found.size)
@@ -203,7 +204,7 @@ class S3Archive:
         except BotoCoreError as error:
             raise _unavailable("look at", error) from None
         received = head["Metadata"].get(_RECEIVED, "")
-        kept = head["LastModified"].timestamp()
+        kept = _seconds(head["LastModified"])
         modified = int(received) / 1e9 if received.isdecimal() else kept
         return Stat(key, head["ContentLength"], modified, kept)
 
@@ -222,7 +223,7 @@ class S3Archive:
         for page in self._pages(Prefix=start):
             for found in page.get("Contents", []):
                 key = found["Key"].removeprefix(self._prefix)
-                kept = found["LastModified"].timestamp()
+                kept = _seconds(found["LastModified"])
                 yield Stat(key, found["Size"], kept, kept)
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -290,6 +291,11 @@ class _Ranges(io.RawIOBase):
         view[: len(body)] = body
         self._at += len(body)
         return len(body)
+
+
+def _seconds(moment: datetime) -> float:
+    # A header has no fractions, and a listing must not differ from it.
+    return float(int(moment.timestamp()))
 
 
 def _status(error: ClientError) -> int:

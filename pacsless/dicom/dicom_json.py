@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, BinaryIO, Final, cast
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -24,6 +24,7 @@ _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 # PS3.5 §7.1: these groups are of commands, files and directories, not data sets.
 _FIRST_GROUP: Final = 0x0008
 _TAG: Final = re.compile(r"[0-9A-F]{8}")
+_LARGEST_REMEMBERED: Final = 64
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
@@ -83,7 +84,7 @@ class _Writer:
                 continue
             in_order = in_order and tag > last
             last = tag
-            name = f"{tag:08X}"
+            name = _name(tag)
             found[name] = (
                 self._raw(header, element, path + name, signed)
                 if isinstance(element, RawDataElement)
@@ -107,6 +108,11 @@ class _Writer:
         value = element.value or b""
         if not value:
             return {"vr": vr}
+        if len(value) <= _LARGEST_REMEMBERED:
+            plain = _plain(vr, value, element.is_little_endian, header.text_encoding)
+            if plain is not None:
+                # The list is the caller's.
+                return {"vr": vr, "Value": [*plain]} if plain else {"vr": vr}
         if vr in values.BINARY:
             if len(value) > self._inline_limit and int(element.tag) not in PALETTES:
                 return {"vr": vr, "BulkDataURI": self._bulk_data_uri(path)}
@@ -149,6 +155,31 @@ class _Writer:
             for i, item in enumerate(element.value)
         ]
         return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+@lru_cache(maxsize=8192)
+def _plain(
+    vr: str, value: bytes, little_endian: bool, encoding: str
+) -> tuple[str | int | float | None, ...] | None:
+    """Return the values of an element as JSON has them; None if there is more to say of it.
+
+    Remembered, as the instances of a series say most things alike, one after the other.
+    """
+    if vr == "PN" or vr in values.BINARY or len(value) % values.word_size(vr):
+        return None
+    found = values.decode(vr, value, little_endian, encoding)
+    if vr in values.NUMERIC_TEXT:
+        whole = vr == "IS"
+        if not all(one is None or isinstance(one, int if whole else int | float) for one in found):
+            return None
+    elif vr in ("FL", "FD") and not all(math.isfinite(cast("float", one)) for one in found):
+        return None
+    return tuple(_exact(one) if isinstance(one, int) else one for one in found)
+
+
+@lru_cache(maxsize=8192)
+def _name(tag: int) -> str:
+    return f"{tag:08X}"
 
 
 def _exact(number: int) -> int | str:
@@ -258,10 +289,3 @@ def _read_exactly(file: BinaryIO, length: int) -> bytes:
         raise ScanError("truncated", "the file ends inside the value")
     file.seek(here)
     return file.read(length)
-
-
-def encode(document: object) -> bytes:
-    """Serialise DICOM JSON: UTF-8, compact, never a bare NaN (RFC 8259)."""
-    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8"
-    )

@@ -10,15 +10,15 @@ whether the document is current.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
-from pacsless.dicom.dicom_json import encode, to_dicom_json
+from pacsless.dicom.dicom_json import to_dicom_json
 from pacsless.dicom.header import read_header
 from pacsless.dicom.transfer_syntaxes import lookup
 from pacsless.errors import Unprocessable
+from pacsless.strict_json import dumps, loads
 
 _SOP_INSTANCE_UID: Final = "00080018"
 _AVAILABLE_TRANSFER_SYNTAX_UID: Final = "00083002"
@@ -36,6 +36,14 @@ class Entry:
     line: bytes
 
     @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Entry:
+        """Make the entry of an instance from its DICOM JSON.
+
+        Raises as `order_of`.
+        """
+        return cls(*order_of(attributes), dumps(attributes))
+
+    @classmethod
     def of_line(cls, line: bytes) -> Entry:
         """Read back what orders an entry.
 
@@ -45,14 +53,24 @@ class Entry:
             If the line is not an instance's DICOM JSON.
         """
         try:
-            attributes = json.loads(line)
-            uid = str(attributes[_SOP_INSTANCE_UID]["Value"][0])
-            return cls(_number(attributes), _components(uid), uid, line)
-        except (LookupError, TypeError, RecursionError):
+            return cls(*order_of(loads(line)), line)
+        except (LookupError, TypeError, AttributeError, RecursionError):
             raise ValueError("not an entry") from None
 
 
-def _number(attributes: dict[str, dict[str, list[object]]]) -> int:
+def order_of(attributes: Mapping[str, Any]) -> tuple[int, tuple[int, ...], str]:
+    """Where an instance's entry stands: its Instance Number, its UID by components, its UID.
+
+    Raises
+    ------
+    LookupError, TypeError, AttributeError
+        If that is not an instance's DICOM JSON.
+    """
+    uid = str(attributes[_SOP_INSTANCE_UID]["Value"][0])
+    return _number(attributes), _components(uid), uid
+
+
+def _number(attributes: Mapping[str, Any]) -> int:
     values = attributes.get(_INSTANCE_NUMBER, {}).get("Value") or [None]
     return values[0] if isinstance(values[0], int) else _NO_NUMBER
 
@@ -62,18 +80,18 @@ def _components(uid: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdecimal() else -1 for part in uid.split("."))
 
 
-def make_entry(
+def read_attributes(
     file: BinaryIO, uids: tuple[str, str, str], bulk_data_uri: Callable[[str], str]
-) -> Entry:
-    """Read an instance's file and make its entry.
+) -> dict[str, Any]:
+    """Read an instance's file: its DICOM JSON as its entry says it.
 
     Parameters
     ----------
     file
         A PS3.10 file.
     uids
-        Study, series and SOP Instance UID it is addressed by. They are what the
-        entry says, also where the data set pads or spells them otherwise.
+        Study, series and SOP Instance UID it is addressed by. They are what is
+        said, also where the data set pads or spells them otherwise.
     bulk_data_uri
         Path of an attribute to its BulkDataURI.
 
@@ -84,17 +102,16 @@ def make_entry(
     """
     try:
         header = read_header(file)
-        attributes = to_dicom_json(header, bulk_data_uri)
-        for tag, uid in zip(("0020000D", "0020000E", _SOP_INSTANCE_UID), uids, strict=True):
-            attributes[tag] = {"vr": "UI", "Value": [uid]}
+        found = to_dicom_json(header, bulk_data_uri)
         # Viewers tell video from images by it. It names what /frames serves.
         syntax = lookup(header.transfer_syntax).web_uid
-        attributes[_AVAILABLE_TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [syntax]}
-        line = encode(dict(sorted(attributes.items())))
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         # A library's message may quote a value.
         raise Unprocessable("unreadable", "the file cannot be read as DICOM") from None
-    return Entry(_number(attributes), _components(uids[2]), uids[2], line)
+    tags = ("0020000D", "0020000E", _SOP_INSTANCE_UID, _AVAILABLE_TRANSFER_SYNTAX_UID)
+    for tag, uid in zip(tags, (*uids, syntax), strict=True):
+        found[tag] = {"vr": "UI", "Value": [uid]}
+    return dict(sorted(found.items()))
 
 
 def compose(entries: Iterable[Entry], left_out: int) -> bytes:
@@ -135,7 +152,7 @@ def lines(document: bytes) -> Iterator[bytes]:
 
 def find(document: bytes, sop_instance_uid: str) -> bytes | None:
     """Return the entry of one instance, or None if the document has none."""
-    needle = encode({"vr": "UI", "Value": [sop_instance_uid]})
+    needle = dumps({"vr": "UI", "Value": [sop_instance_uid]})
     position = document.find(needle)
     while position >= 0:
         start = max(document.rfind(b"\n", 0, position) + 1, 1)

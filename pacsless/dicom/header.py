@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
 from typing import BinaryIO, Final, NamedTuple
 
 from pydicom.config import IGNORE
@@ -21,6 +23,7 @@ from pacsless.dicom.elements import (
     ITEM,
     ITEM_DELIMITER,
     SEQUENCE_DELIMITER,
+    SHORT_VRS,
     UNDEFINED,
     Element,
     Encoding,
@@ -78,6 +81,14 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
+
+_EXPLICIT_LITTLE_ENDIAN: Final = Encoding(implicit_vr=False, little_endian=True)
+_HEADER: Final = Struct("<HH2sH").unpack_from
+_SHORT: Final = {code: code.decode("ascii") for code in SHORT_VRS.split()}
+_DECISIVE: Final = PIXEL_DATA | {0, _CHARACTER_SET, _PIXEL_REPRESENTATION}
+"""Tags whose values mean something for what is to come."""
+_DELIMITERS: Final = 0xFFFE
+_tag: Final = lru_cache(4096)(BaseTag)
 
 
 def read_header(file: BinaryIO | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Header:
@@ -142,12 +153,13 @@ class _Reader:
         self._stack = [_Level(header, None, encoding, -1)]
         self._bytes_left = limits.header_bytes
         self._items_left = limits.items
+        self._elements_left = limits.elements
         self._position = source.origin
 
     def read(self) -> None:
         """Read until Pixel Data or the end."""
         stack = self._stack
-        for _ in range(self._limits.elements):
+        while self._elements_left > 0:
             while 0 <= stack[-1].end <= self._position:
                 if self._position > stack[-1].end:
                     raise ScanError(
@@ -155,6 +167,9 @@ class _Reader:
                     )
                 stack.pop()
             level = stack[-1]
+            if level.sequence is None and self._read_run(level):
+                continue
+            self._elements_left -= 1
             element = next_element(self._source, self._position, level.encoding)
             if element is None:
                 if len(stack) > 1:
@@ -177,6 +192,43 @@ class _Reader:
             else:
                 self._in_data_set(level, element)
         raise too_many(self._limits.elements)
+
+    def _read_run(self, level: _Level) -> bool:
+        """Read elements as long as nothing is to be decided but where they end; False if none.
+
+        Most of a header are elements of 16 bit length that lie in the window. Taken
+        one by one as all others are, they would cost three times as much.
+        """
+        if level.encoding != _EXPLICIT_LITTLE_ENDIAN:
+            return False
+        window, start, header = self._source.window, self._source.start, level.header
+        begin = self._position - start
+        end = len(window) if level.end < 0 else min(len(window), level.end - start)
+        while 0 <= begin <= end - 8 and self._elements_left > 0:
+            group, number, code, length = _HEADER(window, begin)
+            tag = group << 16 | number
+            vr = _SHORT.get(code)
+            value = begin + 8
+            after = value + length
+            if vr is None or after > end or tag in _DECISIVE or group == _DELIMITERS:
+                break
+            raw = RawDataElement(
+                _tag(tag), vr, length, window[value:after], start + value, False, True
+            )
+            self._added(tag, header.add_raw(raw))
+            self._elements_left -= 1
+            self._spend(length)
+            begin = after
+        moved = start + begin > self._position
+        self._position = start + begin
+        return moved
+
+    def _spend(self, count: int) -> None:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise ScanError(
+                "too-large", f"the header holds more than {self._limits.header_bytes} bytes"
+            )
 
     def _in_sequence(self, level: _Level, element: Element) -> None:
         self._position = element.offset
@@ -274,11 +326,7 @@ class _Reader:
         length, header = element.length, level.header
         if self._source.size is not None and element.offset + length > self._source.size:
             raise truncated(element.offset)
-        self._bytes_left -= length
-        if self._bytes_left < 0:
-            raise ScanError(
-                "too-large", f"the header holds more than {self._limits.header_bytes} bytes"
-            )
+        self._spend(length)
         value = self._source.read(element.offset, length)
         self._position = element.offset + length
         tag = element.tag

@@ -65,21 +65,6 @@ def decode(vr: str, value: bytes, little_endian: bool, encoding: str) -> list[Va
     if vr == "AT":
         words = unpack_from(f"{'<' if little_endian else '>'}{len(value) // 4 * 2}H", value)
         return [f"{words[i]:04X}{words[i + 1]:04X}" for i in range(0, len(words), 2)]
-    if len(value) <= _LARGEST_REMEMBERED:
-        return list(_remembered(vr, value, encoding))
-    return _text_values(vr, value, encoding)
-
-
-# The instances of a series say most things alike, and one after the other.
-_LARGEST_REMEMBERED: Final = 64
-
-
-@lru_cache(maxsize=4096)
-def _remembered(vr: str, value: bytes, encoding: str) -> tuple[Value, ...]:
-    return tuple(_text_values(vr, value, encoding))
-
-
-def _text_values(vr: str, value: bytes, encoding: str) -> list[Value]:
     value = value.rstrip(b"\0 ")
     if not value:
         return []

@@ -9,7 +9,6 @@ missing NOT NULL column is not filled with its default.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Final
 
+from pacsless import strict_json
 from pacsless.columns import Column, Table
 
 _INTEGERS: Final = {"TINYINT": 7, "SMALLINT": 15, "INT": 31, "BIGINT": 63, "LARGEINT": 127}
@@ -88,7 +88,7 @@ def _row(
     line: bytes, converters: list[tuple[Column, Convert]], names: set[str], strict: bool
 ) -> list[Any]:
     try:
-        found = json.loads(line)
+        found = strict_json.loads(line)
     except (ValueError, RecursionError):
         raise Refused("not a line of JSON") from None
     if not isinstance(found, dict):
@@ -197,10 +197,10 @@ def _document(value: Any) -> str:
     if isinstance(value, str):
         # As text, so that Doris's reading of strings for JSON columns is kept.
         try:
-            json.loads(value)
+            strict_json.loads(value.encode())
         except (ValueError, RecursionError):
             raise Refused("not a JSON document", convertible=True) from None
         text = value
     else:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = strict_json.dumps(value).decode()
     return str(_text(_SOFT_LIMIT)(text))

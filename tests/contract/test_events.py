@@ -161,6 +161,8 @@ def test_an_unknown_type_or_version_is_unprocessable() -> None:
         b"\xff\xfe",
         b"{",
         b"NaN oops",
+        b'{"n":NaN}',
+        b'{"n":1e999}',
         b"[" * 100_000,
         '{"n":1}'.encode("utf-16"),
         '{"n":1}'.encode("utf-32-le"),

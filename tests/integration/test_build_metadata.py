@@ -16,9 +16,11 @@ from pydicom.uid import generate_uid
 from functions.build_metadata.build import build
 from functions.build_metadata.main import build_metadata
 from pacsless import metadata
+from pacsless.archive import Stat
 from pacsless.archive.files import FileArchive
 from pacsless.codec import Delivered
 from pacsless.dicom import document
+from pacsless.entries import EntryMemory
 from pacsless.errors import Busy, Unavailable
 from pacsless.events import SeriesRevised
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
@@ -36,9 +38,9 @@ class Counting(FileArchive):
         super().__init__(root)
         self.read: list[str] = []
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, known: Stat | None = None) -> BinaryIO:
         self.read.append(key)
-        return super().open(key)
+        return super().open(key, known)
 
     def originals_read(self) -> int:
         count = sum(key.endswith(".dcm") for key in self.read)
@@ -52,7 +54,7 @@ class Builder:
     def __init__(self, archive: Counting, settings: Settings) -> None:
         self.archive, self.settings = archive, settings
         self.database = Database.from_settings(settings)
-        self.memory = metadata.EntryMemory()
+        self.memory = EntryMemory()
         self.tenant, self.study = new_tenant(), generate_uid()
 
     def series(self) -> SeriesIdentity:
@@ -277,7 +279,7 @@ def test_the_handler_takes_events(builder: Builder) -> None:
         builder.archive,
         builder.database,
         builder.settings,
-        metadata.EntryMemory(),
+        EntryMemory(),
     )
     assert builder.numbers(series.metadata_key) == [1]
 
@@ -291,7 +293,7 @@ def test_files_that_are_no_originals_are_passed_over(builder: Builder) -> None:
 
 @pytest.mark.parametrize("limit", [0, 1000, 1 << 20])
 def test_memory_changes_nothing_but_time(builder: Builder, limit: int) -> None:
-    memory = metadata.EntryMemory(limit)
+    memory = EntryMemory(limit=limit)
     several = [builder.series() for _ in range(3)]
     for number in range(4):
         for series in several:

@@ -214,7 +214,6 @@ def counted(indexer: Index, tenant: str) -> tuple[dict[str, Any], dict[str, Any]
 @given(arrival=arrivals())
 @settings(
     max_examples=settings().max_examples // 5,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],  # of a busy machine
 )
 @pytest.mark.timeout(3600)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scp_gateway.application_entities import (
     ApplicationEntities,
@@ -307,7 +307,6 @@ VALUES = JUNK | LISTS | TABLES | st.dictionaries(st.text(max_size=2), TABLES, ma
 KEYS = st.sampled_from(["called", "calling", "addresses", "certificates", "remotes", "x"])
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b", "B"]), st.dictionaries(KEYS, VALUES, max_size=4) | JUNK
@@ -324,7 +323,6 @@ def test_junk_is_read_or_refused(tenants: Mapping[str, object]) -> None:
     assert refused is None or refused.message.startswith("tenants")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     with pytest.raises(InvalidSetting):
@@ -339,7 +337,6 @@ TITLE = (
 )
 
 
-@settings(deadline=None)
 @given(st.lists(TITLE, min_size=1, max_size=3, unique=True), TITLE, PADDING, PADDING)
 def test_spaces_around_titles_mean_nothing(
     called: list[str], calling: str, written: tuple[str, str], sent: tuple[str, str]
@@ -352,7 +349,6 @@ def test_spaces_around_titles_mean_nothing(
         assert refusal(entities, one, f"{calling}{calling}", certificate=None)[1] == 3
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_titles_that_nobody_has_are_refused(called: str, calling: str) -> None:
     entities = ApplicationEntities.from_toml(TWO_HOSPITALS)
@@ -361,7 +357,6 @@ def test_titles_that_nobody_has_are_refused(called: str, calling: str) -> None:
         assert (code, reason) == ("called-ae-title-unknown", 7)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_lower_knows_ascii_alone(name: str) -> None:
     assert lower(name) == "".join(one.lower() if one.isascii() else one for one in name)
@@ -426,7 +421,6 @@ def listing(found: list[Rules], certificate: Certificate) -> list[Rules]:
     return exact or [one for one in found if certificate.names & set(one.certificates)]
 
 
-@settings(deadline=None)
 @given(
     rules(),
     st.sampled_from(ADDRESSES),
@@ -475,7 +469,6 @@ ANY_NETWORK = st.builds(
 ANY_ADDRESS = st.ip_addresses().map(lambda one: getattr(one, "ipv4_mapped", None) or one)
 
 
-@settings(deadline=None)
 @given(st.lists(ANY_NETWORK, min_size=1, max_size=3, unique=True), ANY_ADDRESS)
 def test_no_address_outside_the_networks(networks: list[object], address: object) -> None:
     entities = read({"a": {"called": ["A"], "addresses": [str(one) for one in networks]}})

@@ -10,9 +10,15 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 
-from pacsless.dicom.header import DEFAULT_LIMITS, Header, Limits, read_header
+from pacsless.dicom.dicom_json import to_dicom_json
+from pacsless.dicom.elements import next_element
+from pacsless.dicom.header import DEFAULT_LIMITS, Header, Limits, _Reader, read_header
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import ScanError, scan
 from pacsless.dicom.transfer_syntaxes import (
@@ -34,6 +40,7 @@ from tests.dicom_files import (
     samples,
     sequence,
 )
+from tests.made_up import FILES, spoilt
 
 SECRET = b"SECRET^PATIENT"
 
@@ -276,19 +283,20 @@ def test_what_the_gateway_takes_can_be_read() -> None:
 
 IN_LITTLE_MEMORY = """
 import resource, sys
-from pacsless.dicom.dicom_json import encode, to_dicom_json
+from pacsless.dicom.dicom_json import to_dicom_json
 from pacsless.dicom.frames import locate_frames
 from pacsless.dicom.header import read_header
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.errors import PacslessError
+from pacsless.strict_json import dumps
 resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 def identifiers(file):
     file.seek(split_part10(file).dataset_offset)
     scan(file, split_part10(file).transfer_syntax)
 def document(file):
-    encode(to_dicom_json(read_header(file), str))
+    dumps(to_dicom_json(read_header(file), str))
 def frames(file):
     table = locate_frames(file)
     for number in range(1, min(table.number_of_frames, 1000) + 1):
@@ -317,3 +325,53 @@ def test_hostile_files_need_little_memory_and_time() -> None:
         check=False,
     )
     assert ran.stdout == "done\n", ran.stderr
+
+
+def told(data_set: bytes, transfer_syntax: str, limits: Limits) -> tuple[object, ...] | str:
+    """Everything a header says, or the error it ends in."""
+    try:
+        header = read(data_set, transfer_syntax, limits)
+    except ScanError as error:
+        return str(error)
+    return header.warnings, to_dicom_json(header, str), raw(header)
+
+
+def raw(header: Header) -> list[object]:
+    """A header's elements as they were read, and those of its items."""
+    return [
+        header.bulk,
+        *(
+            tuple(one)
+            if isinstance(one, RawDataElement)
+            else (
+                one.tag,
+                one.file_tell,
+                one.is_undefined_length,
+                [raw(item) for item in one.value],
+            )
+            for one in header.raw_elements()
+        ),
+    ]
+
+
+@settings(max_examples=150)
+@given(spoilt([]) | spoilt(FILES), st.integers(1, 40), st.integers(0, 3000))
+def test_elements_read_in_runs_are_those_read_one_by_one(
+    given_one: tuple[bytes, str], elements: int, size: int
+) -> None:
+    for limits in (DEFAULT_LIMITS, Limits(elements=elements), Limits(header_bytes=size)):
+        in_runs = told(*given_one, limits)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Reader, "_read_run", lambda *_: False)
+            assert told(*given_one, limits) == in_runs
+
+
+def test_most_elements_are_read_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    monkeypatch.setattr(
+        "pacsless.dicom.header.next_element",
+        lambda *place: looked_at.append(place) or next_element(*place),
+    )
+    with open(get_testdata_file("CT_small.dcm"), "rb") as file:
+        header = read_header(file)
+    assert len(looked_at) < len(header) / 5

@@ -190,7 +190,7 @@ def test_errors_hold_no_values() -> None:
         assert "SECRET" not in repr(caught.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.binary(max_size=200),
     st.binary(max_size=12),

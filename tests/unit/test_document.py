@@ -88,9 +88,13 @@ def test_a_damaged_line_is_no_entry(line: bytes) -> None:
 
 def made(name: str) -> dict[str, dict[str, list[object]]]:
     with FILES[name].open("rb") as file:
-        one = document.make_entry(file, ("1.2", "1.2.3", "1.2.3.4"), lambda path: f"/x/{path}")
-    assert b"\n" not in one.line
-    return json.loads(one.line)  # type: ignore[no-any-return]
+        attributes = document.read_attributes(
+            file, ("1.2", "1.2.3", "1.2.3.4"), lambda path: f"/x/{path}"
+        )
+    line = Entry.of(attributes).line
+    assert b"\n" not in line
+    assert json.loads(line) == attributes
+    return attributes
 
 
 @pytest.mark.parametrize(
@@ -119,4 +123,4 @@ def test_an_entry_is_named_as_it_is_addressed() -> None:
 @pytest.mark.parametrize("data", [b"", b"no DICOM" * 40, bytes(200)])
 def test_what_is_not_dicom_has_no_entry(data: bytes) -> None:
     with pytest.raises(Unprocessable):
-        document.make_entry(io.BytesIO(data), ("1", "2", "3"), str)
+        document.read_attributes(io.BytesIO(data), ("1", "2", "3"), str)

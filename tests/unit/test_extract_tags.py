@@ -14,7 +14,6 @@ from functions.extract_tags.rows import as_json, study_row
 from functions.extract_tags.tags import (
     Description,
     best,
-    first_text,
     merge_patient_ids,
     read_tags,
 )
@@ -57,15 +56,6 @@ def test_an_attribute_belongs_to_one_level_but_for_the_time_zone() -> None:
     assert not set(PATIENT) & set(STUDY)
     assert (set(PATIENT) | set(STUDY)) & set(SERIES) == {"00080201"}
     assert all(len(tag) == 8 for level in LEVELS.values() for tag in level)
-
-
-def test_identifiers_are_those_of_the_file() -> None:
-    tags = read_tags(IDENTITY, document(t0020000D={"vr": "UI", "Value": ["1.02"]}))
-    assert first_text(tags.dicom_json, "0020000D") == "1.2"
-    assert tags.warnings == ("StudyInstanceUID",)
-    missing = document()
-    del missing["0020000E"]
-    assert list(read_tags(IDENTITY, missing).dicom_json) == sorted(document())
 
 
 def test_what_postgresql_cannot_store_is_taken_out_with_a_warning() -> None:

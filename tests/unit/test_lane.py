@@ -324,7 +324,7 @@ OPINION = st.tuples(st.lists(st.sampled_from(list(Fate)), max_size=3), FINAL).ma
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     opinions=st.lists(st.tuples(st.sampled_from([ONE, TWO]), OPINION), max_size=24),
     arrivals=st.lists(st.integers(1, 5), min_size=1, max_size=8),

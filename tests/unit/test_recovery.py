@@ -13,7 +13,7 @@ import pytest
 from scp_gateway.process import incoming_owner
 from scp_gateway.recovery import recover
 
-from pacsless.archive import Sealed
+from pacsless.archive import Sealed, Stat
 from pacsless.archive.files import FileArchive
 from pacsless.codec import Record
 from pacsless.outbox import Backlog, JournalUnavailable, Outbox
@@ -105,9 +105,9 @@ def test_what_was_found_out_is_durable(
 class BadSector(FileArchive):
     """One file is there, and cannot be read."""
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, known: Stat | None = None) -> BinaryIO:
         # Nothing is mapped at the beginning of an address space: EIO.
-        return open("/proc/self/mem", "rb") if key == KEPT else super().open(key)
+        return open("/proc/self/mem", "rb") if key == KEPT else super().open(key, known)
 
 
 def test_an_unreadable_file_leaves_its_promise_open(

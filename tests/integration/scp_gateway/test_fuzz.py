@@ -114,7 +114,6 @@ def test_the_conversation_is_one(gateway: GatewayProcess) -> None:
 
 @settings(
     max_examples=250,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -126,7 +125,6 @@ def test_conversations_that_are_almost_right(gateway: GatewayProcess, sent: byte
 
 @settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -1,0 +1,84 @@
+"""Reading the files a batch is about, each once among all who need it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from functions.extract_tags.tags import Tags, read_tags
+from pacsless.errors import Unprocessable
+from pacsless.events import InstanceStored
+from pacsless.identity import InstanceIdentity
+from pacsless.metadata import read_attributes
+
+if TYPE_CHECKING:
+    from pacsless.archive import Archive, Stat
+    from pacsless.entries import EntryMemory
+    from pacsless.events import Json
+    from pacsless.settings import Settings
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An event and what its file says."""
+
+    event: InstanceStored
+    tags: Tags
+
+
+def read_batch(
+    batch: Sequence[InstanceStored], archive: Archive, settings: Settings, memory: EntryMemory
+) -> list[Read]:
+    """Read the files of a batch, one for each instance, in the order of their identities.
+
+    Raises
+    ------
+    Unprocessable
+        If there is no such file, it is another one, or it is no DICOM.
+    """
+    events: dict[InstanceIdentity, InstanceStored] = {}
+    for event in batch:
+        before = events.setdefault(event.identity, event)
+        if before.sha256 != event.sha256:
+            raise Unprocessable("two-digests", "two events of the batch disagree about one file")
+    files: dict[str, dict[InstanceIdentity, Stat]] = {}
+    for identity in sorted(events):
+        files.setdefault(identity.tenant_id, {})[identity] = _file_of(events[identity], archive)
+    found = []
+    for tenant, ours in files.items():
+        left = memory.find(tenant, list(ours.values()))
+        read: list[tuple[Stat, Json]] = []
+        for identity, file in ours.items():
+            attributes = left.get(identity.key)
+            if attributes is None:
+                attributes = read_attributes(archive, identity, settings, file)
+                read.append((file, attributes))
+            found.append(Read(events[identity], _tags(identity, attributes)))
+        memory.leave(tenant, read)
+    return found
+
+
+def _file_of(event: InstanceStored, archive: Archive) -> Stat:
+    key = event.identity.key
+    if event.file_path != key:
+        raise Unprocessable("file-path", "FilePath is not the path of the instance")
+    file = archive.stat(key)
+    if file is None:
+        raise Unprocessable("no-such-file", "the instance's file is not in the archive")
+    if file.size != event.file_size:
+        raise Unprocessable("file-size", "the file's size is not the event's FileSize")
+    return file
+
+
+def _tags(identity: InstanceIdentity, attributes: Json) -> Tags:
+    tags = read_tags(identity, attributes)
+    if tags.warnings:
+        _log.warning(
+            "attributes were cleaned or left out of the index",
+            extra={"fields": {"instance": identity.subject, "keywords": tags.warnings}},
+        )
+    return tags
