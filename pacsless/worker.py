@@ -22,6 +22,7 @@ from werkzeug.wrappers import Response
 
 from pacsless import log, metrics, resources
 from pacsless.errors import PacslessError
+from pacsless.garbage import collect_seldom
 from pacsless.settings import InvalidSetting, Settings
 
 _logger: Final = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ def start(function: str, environ: Mapping[str, Any]) -> Response | None:
                 return coded(HTTPStatus.SERVICE_UNAVAILABLE, error.code)
             log.configure(function, settings.log_level)
             limit_memory(settings.memory_limit_mb)
+            collect_seldom()
         _started.add(function)
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 SEQUENCE: Final = "event_seq"
@@ -46,8 +47,13 @@ class Column:
     @property
     def length(self) -> int | None:
         """Bytes of a VARCHAR, digits of a DATETIME's fraction."""
-        found = re.search(r"\((\d+)\)", self.type)
-        return int(found[1]) if found else None
+        return _length(self.type)
+
+
+@cache
+def _length(type_: str) -> int | None:
+    found = re.search(r"\((\d+)\)", type_)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

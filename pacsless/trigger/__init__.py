@@ -24,6 +24,7 @@ from typing import Any, Final
 from pacsless.bus import Consumer, Producer, group_id
 from pacsless.errors import Unavailable
 from pacsless.functions import FUNCTIONS_FOLDER, InvalidDeclaration, load_functions
+from pacsless.garbage import collect_seldom
 from pacsless.policy import ScalePolicy, read
 from pacsless.settings import Settings
 from pacsless.trigger.dead_letters import DeadLetters
@@ -96,6 +97,7 @@ def run(
         to = Workers(function, root / function / "main.py", fed, size)
     else:
         to = Dispatcher(target, fed.timeout_s, fed.concurrency)
+    collect_seldom()
     _logger.info("trigger started", extra={"fields": {"topics": spec.topics}})
     try:
         Runner(spec, policies, consumer, to, DeadLetters(producer, function)).run(stop)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pacsless.garbage import collect_seldom
 from pacsless.warehouse import mysql
 from pacsless.warehouse.back_end import BackEnd
 from pacsless.warehouse.endpoint import Server
@@ -163,4 +164,5 @@ def run(
         memory_limit=memory_limit,
         threads=threads,
     ):
+        collect_seldom()
         done.wait()
