@@ -63,6 +63,11 @@ class Cache:
             )
         )
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is put here would reach other processes."""
+        return self._client is not None and time.monotonic() >= self._rest_until
+
     def get(self, tenant_id: str, kind: str, key: str) -> Any | None:
         """Return the fact, or None if it is not here or Redis does not answer in time."""
         name = _name(tenant_id, kind, key)
@@ -95,7 +100,7 @@ class Cache:
 
     def get_bytes(self, tenant_id: str, kind: str, keys: Sequence[str]) -> dict[str, bytes]:
         """Return those of several values that Redis has, by key; none if it does not answer."""
-        if self._client is None or not keys or time.monotonic() < self._rest_until:
+        if self._client is None or not keys or not self.is_shared:
             return {}
         try:
             # The client's types leave open whether it is an asynchronous one.
@@ -112,7 +117,7 @@ class Cache:
         self, tenant_id: str, kind: str, values: Mapping[str, bytes], seconds: int
     ) -> None:
         """Let Redis hold values for so many seconds; nothing happens if it fails."""
-        if self._client is None or not values or time.monotonic() < self._rest_until:
+        if self._client is None or not values or not self.is_shared:
             return
         try:
             with self._client.pipeline(transaction=False) as pipeline:

@@ -8,7 +8,6 @@ HTTP a function takes one event in binary or structured mode, or a batch
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -193,8 +192,8 @@ def _delivered(cloud_event: CloudEvent, place: tuple[str, int, int]) -> Delivere
     data = cloud_event.get_data()
     if isinstance(data, bytes | str):
         try:
-            data = json.loads(data)
-        except ValueError:
+            data = strict_json.loads(data if isinstance(data, bytes) else data.encode())
+        except (ValueError, RecursionError):
             raise Unprocessable("not-json", f"data of {kind.TYPE} is not JSON") from None
     attributes = cloud_event.get_attributes()
     return Delivered(

@@ -13,7 +13,7 @@ def collect_seldom() -> None:
 
     To be called once a process has imported what it needs. A batch of DICOM JSON is
     100,000 dicts and lists that die together, in no cycle: at Python's thresholds the
-    collector runs a hundred times while one is read, and takes half of that time.
+    collector runs a hundred times while one is read, for half of that time.
     """
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, 20, 20)

@@ -20,9 +20,15 @@ from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity, valid_uid
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pacsless.archive import Archive, Stat
     from pacsless.events import Json
+    from pacsless.read_files import ReadFiles
     from pacsless.settings import Settings
+
+_AT_ONCE: Final = 100
+"""Files whose DICOM JSON, ten times what is written of it, is in memory together."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -82,28 +88,58 @@ def describe_series(
     series: SeriesIdentity,
     settings: Settings,
     memory: EntryMemory | None = None,
+    read_files: ReadFiles | None = None,
 ) -> SeriesMetadata:
-    """Make the document of a series from its files and the stored document."""
-    memory = memory or EntryMemory()
+    """Make the document of a series from its files and the stored document.
+
+    Parameters
+    ----------
+    archive, series, settings
+        Which.
+    memory
+        Of documents read before.
+    read_files
+        Where others have left what files say, and are left it.
+    """
     present = originals(archive, series)
     stored = read_document(archive, series.metadata_key) or b"[]"
-    known = memory.entries(series.metadata_key, stored)
+    known = (memory or EntryMemory()).entries(series.metadata_key, stored)
     entries = [entry for uid, entry in known.items() if uid in present]
     new = sorted(present.keys() - known.keys())
-    left = memory.find(series.tenant_id, [present[uid] for uid in new])
-    read, left_out = [], 0
-    for uid in new:
+    left_out = 0
+    for start in range(0, len(new), _AT_ONCE):
+        some = {uid: present[uid] for uid in new[start : start + _AT_ONCE]}
+        made, unreadable = _describe_files(archive, series, settings, some, read_files)
+        entries += made
+        left_out += unreadable
+    content = document.compose(entries, left_out)
+    return SeriesMetadata(content, len(entries), left_out, frozenset(present))
+
+
+def _describe_files(
+    archive: Archive,
+    series: SeriesIdentity,
+    settings: Settings,
+    files: Mapping[str, Stat],
+    read_files: ReadFiles | None,
+) -> tuple[list[document.Entry], int]:
+    """Make the entries of files, by SOP Instance UID; return also how many cannot be read."""
+    left = read_files.find(series.tenant_id, list(files.values())) if read_files else {}
+    entries, read, unreadable = [], [], 0
+    for uid, file in files.items():
         identity = InstanceIdentity(
             series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
         )
         try:
-            attributes = left.get(identity.key)
+            attributes = left.get(file.key)
             if attributes is None:
-                attributes = read_attributes(archive, identity, settings, present[uid])
-                read.append((present[uid], attributes))
-            entries.append(document.Entry.of(attributes))
+                entry = document.Entry.of(read_attributes(archive, identity, settings, file))
+                read.append((file, entry.line))
+            else:
+                entry = document.Entry.of(attributes)
+            entries.append(entry)
         except Unprocessable as error:
-            left_out += 1
+            unreadable += 1
             _log.warning(
                 "an instance has no metadata",
                 extra={
@@ -114,9 +150,9 @@ def describe_series(
                     }
                 },
             )
-    memory.leave(series.tenant_id, read)
-    content = document.compose(entries, left_out)
-    return SeriesMetadata(content, len(entries), left_out, frozenset(present))
+    if read_files:
+        read_files.leave(series.tenant_id, read)
+    return entries, unreadable
 
 
 def describe_instance(
@@ -152,6 +188,8 @@ def read_attributes(
         identity.sop_instance_uid,
     )
     with archive.open(identity.key, known) as file:
+        if known is not None and file.seek(0, 2) != known.size:
+            raise Unprocessable("file-size", "the file is not the one that was there just now")
         return document.read_attributes(
             file, uids, lambda path: dicomweb.bulk_data_uri(root, identity, path)
         )

@@ -89,7 +89,7 @@ class Settings(FromEnviron):
     postgres: str = field(default="postgresql://pacsless@127.0.0.1:15432/pacsless", repr=False)
     """PostgreSQL address, ``postgresql://user:password@host:port/database``."""
     redis: str = field(default="redis://127.0.0.1:16379/0", repr=False)
-    """Redis address; empty for no cache."""
+    """Redis address; empty for no cache. It holds patients' data: docs/operations.md."""
     doris: str = "http://127.0.0.1:8030"
     """Doris front end for Stream Load."""
     doris_database: str = "pacsless"

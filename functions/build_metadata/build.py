@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from pacsless.entries import EntryMemory
 from pacsless.errors import Busy
 from pacsless.identity import SeriesIdentity, study_metadata_key
 from pacsless.metadata import (
+    SeriesMetadata,
     describe_series,
     originals,
     read_document,
@@ -26,6 +27,7 @@ from pacsless.metadata import (
 if TYPE_CHECKING:
     from pacsless.archive import Archive
     from pacsless.postgres import Database, Transaction
+    from pacsless.read_files import ReadFiles
     from pacsless.settings import Settings
 
 _LOOKS: Final = 20
@@ -66,7 +68,9 @@ def build(
     archive: Archive,
     database: Database,
     settings: Settings,
+    *,
     memory: EntryMemory | None = None,
+    read_files: ReadFiles | None = None,
 ) -> list[Built]:
     """Bring the documents of series, and of their studies, up to date.
 
@@ -78,6 +82,8 @@ def build(
         Where to.
     memory
         Of earlier calls in this process.
+    read_files
+        Of other processes.
 
     Raises
     ------
@@ -89,9 +95,13 @@ def build(
     newest: dict[SeriesIdentity, int] = {}
     for series, revision in revised:
         newest[series] = max(revision, newest.get(series, 0))
+    memory = memory or EntryMemory()
+
+    def describe(series: SeriesIdentity) -> SeriesMetadata:
+        return describe_series(archive, series, settings, memory, read_files)
+
     built = [
-        _build_series(series, revision, archive, settings, memory or EntryMemory())
-        for series, revision in newest.items()
+        _build_series(series, revision, archive, describe) for series, revision in newest.items()
     ]
     studies: dict[tuple[str, str], int] = {}
     for series, revision in newest.items():
@@ -107,11 +117,10 @@ def _build_series(
     series: SeriesIdentity,
     revision: int,
     archive: Archive,
-    settings: Settings,
-    memory: EntryMemory,
+    describe: Callable[[SeriesIdentity], SeriesMetadata],
 ) -> Built:
     for _ in range(_LOOKS):
-        made = describe_series(archive, series, settings, memory)
+        made = describe(series)
         store(archive, series.metadata_key, made.content)
         if originals(archive, series).keys() == made.originals:
             return Built(

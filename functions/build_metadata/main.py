@@ -11,6 +11,7 @@ from pacsless.entries import EntryMemory
 from pacsless.events import SeriesRevised
 from pacsless.handler import handles
 from pacsless.postgres import Database
+from pacsless.read_files import ReadFiles
 from pacsless.settings import Settings
 
 
@@ -20,8 +21,10 @@ def build_metadata(
     archive: Archive,
     database: Database,
     settings: Settings,
+    *,
     memory: EntryMemory,
+    read_files: ReadFiles,
 ) -> None:
     """Rebuild what the revised series, and their studies, are described by."""
     revised = [(one.event.identity, one.event.revision) for one in batch]
-    build(revised, archive, database, settings, memory)
+    build(revised, archive, database, settings, memory=memory, read_files=read_files)

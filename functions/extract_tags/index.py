@@ -28,7 +28,6 @@ from functions.extract_tags.rows import (
 )
 from functions.extract_tags.tags import Description, Tags, best, merge_patient_ids
 from pacsless.archive import size_and_sha256
-from pacsless.entries import EntryMemory
 from pacsless.errors import Unprocessable
 from pacsless.events import Event, InstanceStored
 from pacsless.identity import InstanceIdentity, SeriesIdentity
@@ -38,6 +37,7 @@ from pacsless.times import iso_time
 if TYPE_CHECKING:
     from pacsless.archive import Archive
     from pacsless.postgres import Database, Row, Transaction
+    from pacsless.read_files import ReadFiles
     from pacsless.settings import Settings
 
 
@@ -46,10 +46,10 @@ def index(
     archive: Archive,
     database: Database,
     settings: Settings,
-    memory: EntryMemory | None = None,
+    read_files: ReadFiles | None = None,
 ) -> list[Event]:
     """Index a batch and return what to publish."""
-    reads = read_batch(batch, archive, settings, memory or EntryMemory())
+    reads = read_batch(batch, archive, settings, read_files)
 
     def digest(identity: InstanceIdentity) -> str:
         with archive.open(identity.key) as file:

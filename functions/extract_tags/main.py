@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from functions.extract_tags.index import index
 from pacsless.archive import Archive
 from pacsless.codec import Delivered
-from pacsless.entries import EntryMemory
 from pacsless.events import Event, InstanceStored
 from pacsless.handler import handles
 from pacsless.postgres import Database
+from pacsless.read_files import ReadFiles
 from pacsless.settings import Settings
 
 
@@ -20,7 +20,7 @@ def extract_tags(
     archive: Archive,
     database: Database,
     settings: Settings,
-    memory: EntryMemory,
+    read_files: ReadFiles,
 ) -> Iterable[Event]:
     """Index the instances of a batch and say what is known of them now."""
-    return index([one.event for one in batch], archive, database, settings, memory)
+    return index([one.event for one in batch], archive, database, settings, read_files)

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from functions.extract_tags.tags import Tags, read_tags
-from pacsless.errors import Unprocessable
+from pacsless.errors import NotFound, Unprocessable
 from pacsless.events import InstanceStored
 from pacsless.identity import InstanceIdentity
 from pacsless.metadata import read_attributes
+from pacsless.strict_json import dumps
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive, Stat
-    from pacsless.entries import EntryMemory
     from pacsless.events import Json
+    from pacsless.read_files import ReadFiles
     from pacsless.settings import Settings
 
 _log: Final = logging.getLogger(__name__)
@@ -31,7 +32,10 @@ class Read:
 
 
 def read_batch(
-    batch: Sequence[InstanceStored], archive: Archive, settings: Settings, memory: EntryMemory
+    batch: Sequence[InstanceStored],
+    archive: Archive,
+    settings: Settings,
+    read_files: ReadFiles | None = None,
 ) -> list[Read]:
     """Read the files of a batch, one for each instance, in the order of their identities.
 
@@ -50,15 +54,19 @@ def read_batch(
         files.setdefault(identity.tenant_id, {})[identity] = _file_of(events[identity], archive)
     found = []
     for tenant, ours in files.items():
-        left = memory.find(tenant, list(ours.values()))
-        read: list[tuple[Stat, Json]] = []
-        for identity, file in ours.items():
-            attributes = left.get(identity.key)
-            if attributes is None:
-                attributes = read_attributes(archive, identity, settings, file)
-                read.append((file, attributes))
-            found.append(Read(events[identity], _tags(identity, attributes)))
-        memory.leave(tenant, read)
+        left = read_files.find(tenant, list(ours.values())) if read_files else {}
+        read: list[tuple[Stat, bytes]] = []
+        try:
+            for identity, file in ours.items():
+                attributes = left.get(file.key)
+                if attributes is None:
+                    attributes = _attributes(identity, file, archive, settings)
+                    read.append((file, dumps(attributes)))
+                found.append(Read(events[identity], _tags(identity, attributes)))
+        finally:
+            # Also of a batch with a bad file, which is halved and comes again.
+            if read_files:
+                read_files.leave(tenant, read)
     return found
 
 
@@ -72,6 +80,15 @@ def _file_of(event: InstanceStored, archive: Archive) -> Stat:
     if file.size != event.file_size:
         raise Unprocessable("file-size", "the file's size is not the event's FileSize")
     return file
+
+
+def _attributes(
+    identity: InstanceIdentity, file: Stat, archive: Archive, settings: Settings
+) -> Json:
+    try:
+        return read_attributes(archive, identity, settings, file)
+    except NotFound:
+        raise Unprocessable("no-such-file", "the instance's file is not in the archive") from None
 
 
 def _tags(identity: InstanceIdentity, attributes: Json) -> Tags:

@@ -169,7 +169,8 @@ class Archive(Protocol):
         key
             Which.
         known
-            What `stat` or `list` said of it just now, to spare asking again.
+            What `stat` or `list` said of it just now, to spare asking again; then
+            it may be the first read that raises.
 
         Raises
         ------

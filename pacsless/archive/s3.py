@@ -287,6 +287,8 @@ class _Ranges(io.RawIOBase):
                 Bucket=self._bucket, Key=self._object, Range=f"bytes={self._at}-{end - 1}"
             )["Body"].read()
         except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and _status(error) == 404:
+                raise NotFound("no-such-key", "no such file in the archive") from None
             raise _unavailable("read", error) from None
         view[: len(body)] = body
         self._at += len(body)

@@ -92,7 +92,7 @@ class _Writer:
             )
         for tag, bulk in header.bulk.items():
             in_order = False
-            name = f"{tag:08X}"
+            name = _name(tag)
             vr = values.definite_vr(bulk.vr, signed)
             found[name] = (
                 {"vr": vr}
@@ -108,7 +108,7 @@ class _Writer:
         value = element.value or b""
         if not value:
             return {"vr": vr}
-        if len(value) <= _LARGEST_REMEMBERED:
+        if len(value) <= _LARGEST_REMEMBERED and vr != "PN" and vr not in values.BINARY:
             plain = _plain(vr, value, element.is_little_endian, header.text_encoding)
             if plain is not None:
                 # The list is the caller's.
@@ -165,7 +165,7 @@ def _plain(
 
     Remembered, as the instances of a series say most things alike, one after the other.
     """
-    if vr == "PN" or vr in values.BINARY or len(value) % values.word_size(vr):
+    if len(value) % values.word_size(vr):
         return None
     found = values.decode(vr, value, little_endian, encoding)
     if vr in values.NUMERIC_TEXT:

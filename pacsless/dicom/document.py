@@ -58,6 +58,14 @@ class Entry:
             raise ValueError("not an entry") from None
 
 
+def identifiers_of(attributes: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Study, series and SOP Instance UID of an instance's DICOM JSON; raises as `order_of`."""
+    study, series, sop = (
+        str(attributes[tag]["Value"][0]) for tag in ("0020000D", "0020000E", _SOP_INSTANCE_UID)
+    )
+    return study, series, sop
+
+
 def order_of(attributes: Mapping[str, Any]) -> tuple[int, tuple[int, ...], str]:
     """Where an instance's entry stands: its Instance Number, its UID by components, its UID.
 

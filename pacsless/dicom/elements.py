@@ -21,6 +21,7 @@ __all__ = [
     "SEQUENCE_DELIMITER",
     "SHORT_VRS",
     "UNDEFINED",
+    "HEADER",
     "Element",
     "Encoding",
     "InflatingSource",
@@ -125,7 +126,7 @@ def _is_explicit(head: bytes) -> bool:
     return head[:1] == b"\x08" and head[1:2] == b"\x00" and head[4:6] in _VRS
 
 
-_HEADER: Final = {True: Struct("<HH2sH").unpack_from, False: Struct(">HH2sH").unpack_from}
+HEADER: Final = {True: Struct("<HH2sH").unpack_from, False: Struct(">HH2sH").unpack_from}
 _U32: Final = {True: Struct("<L").unpack_from, False: Struct(">L").unpack_from}
 
 
@@ -148,7 +149,7 @@ def next_element(source: Source, position: int, encoding: Encoding) -> Element |
     begin = position - source.start
     window = source.window
     implicit_vr, little_endian = encoding
-    group, number, code, length = _HEADER[little_endian](window, begin)
+    group, number, code, length = HEADER[little_endian](window, begin)
     tag = group << 16 | number
     if group != 0xFFFE and not implicit_vr:
         known = _VRS.get(code)

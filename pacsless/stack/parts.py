@@ -117,7 +117,7 @@ def services(settings: StackSettings) -> list[Part]:
     found, timed = [], []
     for name, spec in load_functions().items():
         if spec.kind != "event" or not settings.scale:
-            found.append(_function(settings, name, batches=spec.kind == "event"))
+            found.append(_function(settings, name))
         if spec.kind == "event":
             found.append(_trigger(settings, name))
         elif spec.kind == "timer":
@@ -165,11 +165,8 @@ def _pacsless(*arguments: object) -> tuple[str, ...]:
     return (sys.executable, "-m", "pacsless", *map(str, arguments))
 
 
-def _function(settings: StackSettings, name: str, *, batches: bool) -> Part:
+def _function(settings: StackSettings, name: str) -> Part:
     port = settings.ports.functions[name]
-    # One batch works while another waits for PostgreSQL or Kafka; more would only
-    # take the interpreter's lock from each other.
-    threads = {"THREADS": "2"} if batches else {}
     return Part(
         name,
         Stage.FUNCTION,
@@ -182,7 +179,6 @@ def _function(settings: StackSettings, name: str, *, batches: bool) -> Part:
             "PORT": str(port),
             # gunicorn puts a control socket there; without it all would share one.
             "XDG_RUNTIME_DIR": str(settings.run / name),
-            **threads,
         },
     )
 

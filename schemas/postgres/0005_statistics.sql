@@ -9,3 +9,5 @@ ALTER TABLE instance
     ALTER COLUMN series_instance_uid SET (n_distinct = -0.02);
 ALTER TABLE series ALTER COLUMN study_instance_uid SET (n_distinct = -0.3);
 ALTER TABLE metadata_document ALTER COLUMN study_instance_uid SET (n_distinct = -0.2);
+
+ANALYZE instance, series, metadata_document;

@@ -399,3 +399,23 @@ def test_a_store_that_does_not_answer_is_unavailable_and_names_no_key(
 def test_an_address_must_be_file_or_s3() -> None:
     with pytest.raises(InvalidSetting):
         open_archive(Settings(archive="ftp://somewhere"))
+
+
+def test_a_listing_and_a_look_say_the_same_of_a_file(archive: Archive) -> None:
+    archive.keep(seal(archive, b"content"), KEY)
+    [listed] = archive.list("default/1.2/")
+    looked = archive.stat(KEY)
+    assert looked is not None
+    assert (listed.key, listed.size, listed.kept) == (looked.key, looked.size, looked.kept)
+
+
+def test_a_file_that_is_known_is_opened_at_once(archive: Archive) -> None:
+    archive.keep(seal(archive, b"content"), KEY)
+    known = archive.stat(KEY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(archive), "stat", None)
+        with archive.open(KEY, known) as file:
+            assert file.read() == b"content"
+    archive.remove(KEY)
+    with pytest.raises(NotFound), archive.open(KEY, known) as file:
+        file.read()

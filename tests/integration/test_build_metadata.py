@@ -25,6 +25,7 @@ from pacsless.errors import Busy, Unavailable
 from pacsless.events import SeriesRevised
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from pacsless.postgres import Database
+from pacsless.read_files import ReadFiles
 from pacsless.settings import Settings
 from tests.instances import encode, make_dataset, new_tenant, store, store_bytes
 from tests.ports import free_ports
@@ -71,7 +72,7 @@ class Builder:
 
     def __call__(self, *series: SeriesIdentity, revision: int = 1) -> None:
         revised = [(one, revision) for one in series]
-        build(revised, self.archive, self.database, self.settings, self.memory)
+        build(revised, self.archive, self.database, self.settings, memory=self.memory)
 
     def document(self, key: str) -> list[dict[str, Any]]:
         plain = self.archive.open(key).read()
@@ -279,7 +280,8 @@ def test_the_handler_takes_events(builder: Builder) -> None:
         builder.archive,
         builder.database,
         builder.settings,
-        EntryMemory(),
+        memory=EntryMemory(),
+        read_files=ReadFiles.from_settings(builder.settings),
     )
     assert builder.numbers(series.metadata_key) == [1]
 
@@ -293,7 +295,7 @@ def test_files_that_are_no_originals_are_passed_over(builder: Builder) -> None:
 
 @pytest.mark.parametrize("limit", [0, 1000, 1 << 20])
 def test_memory_changes_nothing_but_time(builder: Builder, limit: int) -> None:
-    memory = EntryMemory(limit=limit)
+    memory = EntryMemory(limit)
     several = [builder.series() for _ in range(3)]
     for number in range(4):
         for series in several:

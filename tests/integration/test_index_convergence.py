@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.extract_tags.index import index
@@ -214,7 +214,6 @@ def counted(indexer: Index, tenant: str) -> tuple[dict[str, Any], dict[str, Any]
 @given(arrival=arrivals())
 @settings(
     max_examples=settings().max_examples // 5,
-    suppress_health_check=[HealthCheck.too_slow],  # of a busy machine
 )
 @pytest.mark.timeout(3600)
 def test_any_arrival_ends_in_the_same_rows_events_and_counts(
