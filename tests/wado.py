@@ -17,10 +17,12 @@ from pacsless.dicom.scan import scan
 from pacsless.identity import InstanceIdentity
 from pacsless.metadata import describe_series
 from pacsless.settings import Settings
+from tests import native_model
 from tests.dicom_files import bundled
 from tests.instances import store_bytes
 
 FRAMES = "multipart/related; type=application/octet-stream; transfer-syntax=*"
+XML = 'multipart/related; type="application/dicom+xml"'
 FILES = {path.name: path for path in bundled()}
 # Redis is not there, and PostgreSQL is not asked: reading must not need them.
 SETTINGS = Settings(redis="")
@@ -83,6 +85,13 @@ def document(response: TestResponse) -> list[dict[str, Any]]:
     found = json.loads(response.data)
     assert isinstance(found, list)
     return found
+
+
+def native_models(response: TestResponse) -> list[dict[str, Any]]:
+    """Read XML metadata back into DICOM JSON."""
+    found = parts(response)
+    assert all(headers == {"Content-Type": "application/dicom+xml"} for headers, _ in found)
+    return [native_model.read(body) for _, body in found]
 
 
 def uris(found: object) -> Iterator[str]:

@@ -7,11 +7,12 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.qido_rs.attributes import Level
-from functions.qido_rs.media import choose
 from functions.qido_rs.query import parse
-from functions.qido_rs.search import search
+from functions.qido_rs.search import Results, search
 from pacsless.archive import Archive
+from pacsless.negotiation import Representation, choose
 from pacsless.postgres import Database
+from pacsless.representations import ATTRIBUTES, native_models
 from pacsless.settings import Settings
 from pacsless.web import Request, Route
 
@@ -27,7 +28,8 @@ def _answer(
     settings: Settings,
 ) -> Response:
     arguments = request.http.args
-    content_type = choose(arguments.get("accept") or request.http.headers.get("Accept"))
+    accept = request.http.headers.get("Accept")
+    chosen = choose(accept, ATTRIBUTES, arguments.get("accept"))
     query = parse(level, arguments.items(multi=True), study, series)
     found = search(
         query,
@@ -37,13 +39,24 @@ def _answer(
         database=database,
         settings=settings,
     )
-    # 200 and an empty array for no match: the 2026 editions of PS3.18 replace
-    # 204 by it (Table 11.9.3-1), and clients that know only 204 read it as well.
-    response = Response(found.body, 200, content_type=content_type)
+    response = _json(found, chosen) if not chosen.multipart else _native_models(found)
     response.headers["Cache-Control"] = "no-store"
     for warning in found.warnings:
         response.headers.add("Warning", f"299 {request.base_url}: {warning}")
     return response
+
+
+def _json(found: Results, chosen: Representation) -> Response:
+    # 200 and an empty array for no match: the 2026 editions of PS3.18 replace
+    # 204 by it (Table 11.9.3-1), and clients that know only 204 read it as well.
+    return Response(f"[{','.join(found.matches)}]", 200, content_type=chosen.content_type)
+
+
+def _native_models(found: Results) -> Response:
+    if not found.matches:
+        return Response(None, 204)  # a body of no parts is none (RFC 2046 §5.1.1)
+    body = native_models(match.encode() for match in found.matches)
+    return Response(iter(body), 200, content_type=body.content_type)
 
 
 def search_studies(

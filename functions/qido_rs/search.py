@@ -29,8 +29,8 @@ would make each page of a large archive as dear as its whole list."""
 class Results:
     """What a search found."""
 
-    body: str
-    """JSON array of DICOM JSON objects."""
+    matches: list[str]
+    """A DICOM JSON object each."""
     warnings: tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ def search(
         texts = _instances(query, rows, tenant_id, archive, settings)
     else:
         texts = [text for (text,) in rows]
-    return Results(f"[{','.join(texts)}]", warnings)
+    return Results(texts, warnings)
 
 
 def _instances(

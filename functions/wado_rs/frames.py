@@ -21,8 +21,6 @@ from functions.wado_rs.instances import (
     open_servable,
     stored_syntax,
 )
-from functions.wado_rs.multipart import Multipart, Part
-from functions.wado_rs.negotiation import OCTET_STREAM, Representation
 from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
@@ -30,6 +28,8 @@ from pacsless.dicom.frames import FrameTable, locate_frames
 from pacsless.dicom.transfer_syntaxes import lookup, name
 from pacsless.dicomweb import instance_url
 from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
+from pacsless.multipart import Multipart, Part
+from pacsless.negotiation import OCTET_STREAM, Representation
 from pacsless.web import Request
 
 if TYPE_CHECKING:

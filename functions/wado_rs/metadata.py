@@ -1,27 +1,29 @@
-"""Retrieve metadata: DICOM JSON of a study, a series or an instance (PS3.18 §10.4.1.1.2).
+"""Retrieve metadata of a study, a series or an instance (PS3.18 §10.4.1.1.2).
 
 The documents build_metadata stores are sent as they are, as long as they
 account for every file there is. Otherwise the answer is made here and now: a
 reader never misses an acknowledged instance because a queue is long. Only
-files are asked, so neither PostgreSQL nor Redis has to be up.
+files are asked, so neither PostgreSQL nor Redis has to be up. The documents are
+DICOM JSON; XML is made of their entries while it is sent.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import time
-from typing import Final
+from typing import BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.instances import find_instance
-from functions.wado_rs.negotiation import Representation
-from functions.wado_rs.response import accepted
+from functions.wado_rs.response import VARY, accepted, multipart_response
 from pacsless.archive import Archive, Stat
 from pacsless.cache import Cache
 from pacsless.dicom import document
 from pacsless.entries import EntryMemory
-from pacsless.errors import NotFound
+from pacsless.errors import NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from pacsless.metadata import (
     describe_instance,
@@ -29,13 +31,11 @@ from pacsless.metadata import (
     originals,
     read_document,
 )
+from pacsless.negotiation import Representation
+from pacsless.representations import ATTRIBUTES, native_models
 from pacsless.settings import Settings
 from pacsless.web import Request, accel
 
-_OFFERS: Final = (
-    Representation("application/dicom+json"),
-    Representation("application/json"),
-)
 _SETTLED: Final = 2.0
 """Seconds after which a folder's time stamp tells every later change apart."""
 _SEARCHED: Final = 4 << 20
@@ -52,7 +52,7 @@ def retrieve_study_metadata(
     memory: EntryMemory,
 ) -> Response:
     """Send the metadata of every instance of a study."""
-    chosen = accepted(request, _OFFERS)
+    chosen = accepted(request, ATTRIBUTES)
     tenant = request.tenant
     all_series = [
         SeriesIdentity(tenant, study, uid) for uid in sorted(archive.folders(f"{tenant}/{study}/"))
@@ -79,7 +79,7 @@ def retrieve_series_metadata(
     memory: EntryMemory,
 ) -> Response:
     """Send the metadata of every instance of a series."""
-    chosen = accepted(request, _OFFERS)
+    chosen = accepted(request, ATTRIBUTES)
     identity = SeriesIdentity(request.tenant, study, series)
     there = _files_in(archive, cache, identity)
     if not there:
@@ -100,7 +100,7 @@ def retrieve_instance_metadata(
     settings: Settings,
 ) -> Response:
     """Send the metadata of one instance."""
-    chosen = accepted(request, _OFFERS)
+    chosen = accepted(request, ATTRIBUTES)
     identity = find_instance(archive, request.tenant, study, series, sop).identity
     entry = _stored_entry(archive, identity)
     if entry is None:
@@ -175,11 +175,14 @@ def _current(archive: Archive, cache: Cache, tenant: str, key: str, there: int) 
 def _send_document(
     request: Request, archive: Archive, stat: Stat, chosen: Representation
 ) -> Response:
-    """Send a stored document; nginx adds compression, ETag and 304 by itself."""
+    """Send a stored document; nginx adds compression, ETag and 304 to JSON by itself."""
+    version = f"{stat.size:x}-{stat.modified:.6f}"
+    if chosen.multipart:
+        return _send_native_models(request, archive.open(stat.key), version)
     headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "private, no-cache"}
     if request.accelerated and archive.local_path(stat.key) is not None:
         return accel(request, archive, stat.key, chosen.content_type, headers)
-    key, tag = stat.key, f"{stat.size:x}-{stat.modified:.6f}"
+    key, tag = stat.key, version
     if request.http.accept_encodings["gzip"] and archive.stat(f"{key}.gz") is not None:
         key, tag = f"{key}.gz", f"{tag}-gzip"
         headers["Content-Encoding"] = "gzip"
@@ -192,8 +195,33 @@ def _send_document(
 
 def _send(request: Request, content: bytes, chosen: Representation) -> Response:
     """Send what was made just now; its ETag is its digest."""
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    if chosen.multipart:
+        return _send_native_models(request, io.BytesIO(content), digest)
     response = Response(content, 200, content_type=chosen.content_type)
     response.headers["Vary"] = "Accept, Accept-Encoding"
     response.headers["Cache-Control"] = "private, no-cache"
-    response.set_etag(hashlib.sha256(content).hexdigest()[:32])
+    response.set_etag(digest)
     return response.make_conditional(request.http.environ)
+
+
+def _send_native_models(request: Request, content: BinaryIO, version: str) -> Response:
+    """Send a document as XML, entry by entry, and close it.
+
+    The ETag is a weak one: the boundary is another each time.
+    """
+    tag = f"{version}-xml"
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'W/"{tag}"'}
+    if request.http.if_none_match.contains_weak(tag):
+        content.close()
+        return Response(None, 304, VARY | headers)
+    entries = document.read_lines(content)
+    first = next(entries, None)
+    if first is None:
+        content.close()
+        # A body of no parts is none (RFC 2046 §5.1.1).
+        raise Unprocessable("unreadable", "none of the files can be read as DICOM")
+    response = multipart_response(native_models(itertools.chain([first], entries)))
+    response.headers.update(headers)
+    response.call_on_close(content.close)
+    return response

@@ -8,8 +8,8 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent
-from functions.wado_rs.multipart import Multipart
-from functions.wado_rs.negotiation import Representation, choose
+from pacsless.multipart import Multipart
+from pacsless.negotiation import Representation, choose
 from pacsless.web import Request, plain
 
 VARY: Final = {"Vary": "Accept"}

@@ -22,14 +22,14 @@ from functions.wado_rs.instances import (
     open_explicit,
     stored_syntax,
 )
-from functions.wado_rs.multipart import Multipart, Part
-from functions.wado_rs.negotiation import ANY, Representation
 from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from pacsless.dicomweb import instance_url
+from pacsless.multipart import Multipart, Part
+from pacsless.negotiation import ANY, Representation
 from pacsless.web import Request, accel
 
 DICOM: Final = "application/dicom"

@@ -10,6 +10,7 @@ whether the document is current.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -153,8 +154,15 @@ def count(document: bytes) -> int:
 
 def lines(document: bytes) -> Iterator[bytes]:
     """Yield the entries of a document as they are written."""
-    for line in document[1:-1].split(b"\n"):
-        if entry := line.removesuffix(b","):
+    return read_lines(io.BytesIO(document))
+
+
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the entries of a document as they are written, one line read at a time."""
+    for line in file:
+        # An entry is an object: brackets about it are the document's.
+        entry = line.removeprefix(b"[").removesuffix(b"]").removesuffix(b"\n").removesuffix(b",")
+        if entry:
             yield entry
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
+from email import message_from_bytes
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +29,7 @@ from pacsless.postgres import Database
 from pacsless.resources import override
 from pacsless.settings import Settings
 from pacsless.web import TENANT_HEADER
+from tests import native_model
 from tests.instances import make_dataset, new_tenant, store
 from tests.services import REPOSITORY, PostgresServer
 
@@ -375,8 +378,8 @@ def test_what_is_ignored_is_said(site: Site, query: str, sentence: str) -> None:
         ("application/json", "application/json"),
         ("application/dicom+json, application/json", "application/dicom+json"),
         ("application/json, */*;q=0.1", "application/json"),
-        ('multipart/related; type="application/dicom+xml", */*;q=0.5', "application/dicom+json"),
-        ("multipart/related; type=application/dicom+xml", None),
+        ('multipart/related; type="application/dicom+xml";q=0.5, */*', "application/dicom+json"),
+        ("application/dicom+xml", None),
         ("text/html", None),
         ("application/dicom+json;q=0", None),
     ],
@@ -386,6 +389,52 @@ def test_accept(site: Site, accept: str, expected: str | None) -> None:
     assert (answer.status_code, answer.content_type if expected else None) == (
         (200, expected) if expected else (406, None)
     )
+
+
+XML = 'multipart/related; type="application/dicom+xml"'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "studies",
+        "studies?limit=1&includefield=all",
+        "series?includefield=RequestAttributesSequence",
+        "studies/1.1/series",
+        "instances?limit=3&offset=1",
+        "studies/1.2/instances?includefield=all",
+        "studies/1.1/series/1.1.2/instances",
+    ],
+)
+@pytest.mark.parametrize("accept", [XML, f"{XML.replace(chr(34), '')}, */*;q=0.5"])
+def test_xml_says_what_json_says(site: Site, path: str, accept: str) -> None:
+    said = site.get(f"/dicom-web/{path}")
+    told = site.get(f"/dicom-web/{path}", Accept=accept)
+    assert [native_model.read(body) for body in xml_parts(told)] == json.loads(said.text) != []
+    assert told.headers.getlist("Warning") == said.headers.getlist("Warning")
+    assert told.headers["Cache-Control"] == "no-store"
+
+
+def xml_parts(answer: TestResponse) -> list[bytes]:
+    assert answer.status_code == 200, answer.text
+    content_type = answer.headers["Content-Type"]
+    assert re.fullmatch(re.escape(XML) + "; boundary=[0-9a-f]{32}", content_type)
+    message = message_from_bytes(f"Content-Type: {content_type}\n\n".encode() + answer.data)
+    found = [one for one in message.walk() if one is not message]
+    assert {one.get_content_type() for one in found} == {"application/dicom+xml"}
+    bodies = [one.get_payload(decode=True) for one in found]
+    return [body for body in bodies if isinstance(body, bytes)]
+
+
+def test_xml_is_asked_for_in_a_link_too(site: Site) -> None:
+    for accept in (quote(XML), "multipart/related;type=application/dicom+xml"):
+        assert len(xml_parts(site.get(f"/dicom-web/studies?accept={accept}"))) == 3
+
+
+def test_no_match_in_xml_is_no_content(site: Site) -> None:
+    answer = site.get("/dicom-web/studies?PatientID=nobody&fuzzymatching=true", Accept=XML)
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert "literal matching" in answer.headers["Warning"]
 
 
 @pytest.mark.parametrize(

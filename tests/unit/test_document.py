@@ -43,6 +43,17 @@ def test_a_document_counts_its_originals(instances: int, left_out: int) -> None:
     assert [Entry.of_line(line) for line in document.lines(content)] == entries
 
 
+def test_a_line_is_read_when_its_turn_comes() -> None:
+    content = document.compose([entry(f"1.{number}", number) for number in range(3)], 1)
+    file = io.BytesIO(content)
+    reading = document.read_lines(file)
+    assert next(reading) == entry("1.0", 0).line
+    assert file.tell() == content.index(b"\n") + 1
+    assert len(list(reading)) == 2
+    assert list(document.lines(b"[" + entry("1.1").line + b"]")) == [entry("1.1").line]
+    assert list(document.lines(b"[]")) == list(document.lines(b"")) == []
+
+
 def test_joining_keeps_bytes_and_counts() -> None:
     parts = [
         document.compose([], 0),

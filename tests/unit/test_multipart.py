@@ -7,7 +7,7 @@ from email import message_from_bytes
 from email.message import Message
 from functools import partial
 
-from functions.wado_rs.multipart import Multipart, Part
+from pacsless.multipart import Multipart, Part
 
 
 def body_of(multipart: Multipart) -> bytes:
@@ -60,6 +60,12 @@ def test_the_length_is_the_bodys() -> None:
 
 def test_an_unknown_part_makes_the_length_unknown() -> None:
     assert Multipart([Part("a/b", None, list)], "a/b").content_length is None
+
+
+def test_the_length_of_parts_to_come_is_unknown_and_they_are_left_alone() -> None:
+    multipart = Multipart((part for part in [Part("a/b", 1, lambda: [b"x"])]), "a/b", "b")
+    assert multipart.content_length is None
+    assert body_of(multipart).endswith(b"\r\n\r\nx\r\n--b--\r\n")
 
 
 def test_boundaries_are_long_and_never_the_same() -> None:

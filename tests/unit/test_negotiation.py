@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
 
-from functions.wado_rs.negotiation import (
+from pacsless.errors import NotAcceptable
+from pacsless.negotiation import (
     ANY,
     MediaRange,
     Representation,
     choose,
     parse_accept,
 )
-from pacsless.errors import NotAcceptable
+from pacsless.representations import ATTRIBUTES
 
 J2K = "1.2.840.10008.1.2.4.90"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -39,6 +41,7 @@ INSTANCE = [
 ]
 MIXED = [Representation("application/dicom", ANY, multipart=True)]
 JSON = [Representation("application/dicom+json"), Representation("application/json")]
+XML = 'multipart/related; type="application/dicom+xml"'
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,27 @@ JSON = [Representation("application/dicom+json"), Representation("application/js
         ("multipart/related;type=application/dicom;q=0.5, application/dicom;q=0.6", INSTANCE, 1),
         ("MULTIPART/Related; Type=Application/DICOM; Transfer-Syntax=*", INSTANCE, 0),
         ("*/*;q=0.1, application/json;q=0.05", JSON, 0),
+        # metadata and searches: JSON unless XML is wanted more
+        (None, ATTRIBUTES, 0),
+        ("*/*", ATTRIBUTES, 0),
+        ("application/*", ATTRIBUTES, 0),
+        ("text/html, */*;q=0.8", ATTRIBUTES, 0),
+        ("application/json, application/dicom+json", ATTRIBUTES, 0),
+        ("APPLICATION/DICOM+JSON; charset=utf-8", ATTRIBUTES, 0),
+        (XML, ATTRIBUTES, 2),
+        ("multipart/related;type=application/dicom+xml", ATTRIBUTES, 2),
+        ("Multipart/Related; Type=Application/DICOM+XML; charset=utf-8", ATTRIBUTES, 2),
+        ("multipart/related", ATTRIBUTES, 2),
+        ("multipart/*", ATTRIBUTES, 2),
+        (f"{XML}, application/dicom+json", ATTRIBUTES, 0),
+        (f"{XML}; q=0.9, application/dicom+json; q=0.8", ATTRIBUTES, 2),
+        (f"{XML}; q=0.8, application/dicom+json; q=0.9", ATTRIBUTES, 0),
+        (f"{XML}; q=0.5, application/json; q=0.7, application/dicom+json; q=0", ATTRIBUTES, 1),
+        (f"{XML}, */*; q=0.5", ATTRIBUTES, 2),
+        (f"{XML}; q=0.1, */*; q=0.5", ATTRIBUTES, 0),
+        (f"{XML}; q=0, */*", ATTRIBUTES, 0),
+        (f"application/dicom+json; q=0, application/json; q=0, {XML}; q=0.001", ATTRIBUTES, 2),
+        ("application/dicom+xml, application/json; q=0.1", ATTRIBUTES, 1),
         # rubbish beside something good
         (';;;,"",application/json;q=1', JSON, 1),
         ("application/dicom+json;q=often, application/json;q=0.3", JSON, 1),
@@ -81,7 +105,7 @@ JSON = [Representation("application/dicom+json"), Representation("application/js
     ],
 )
 def test_the_best_offer_is_chosen(
-    accept: str | None, offers: list[Representation], expected: int
+    accept: str | None, offers: Sequence[Representation], expected: int
 ) -> None:
     assert choose(accept, offers) is offers[expected]
 
@@ -100,13 +124,17 @@ def test_the_best_offer_is_chosen(
         (f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT}', MIXED),
         (f"application/dicom; transfer-syntax={EXPLICIT}", INSTANCE),
         ("image/png", J2K_FRAME),
-        ('multipart/related; type="application/dicom+xml"', JSON),
+        (XML, JSON),
+        ("application/dicom+xml", ATTRIBUTES),  # it comes in parts only
+        (f"{XML}; q=0", ATTRIBUTES),
+        ('multipart/related; type="application/dicom"', ATTRIBUTES),
+        (";;,,", ATTRIBUTES),
         ("application/json;q=0, application/dicom+json;q=0.0", JSON),
         ("json", JSON),
         (";", JSON),
     ],
 )
-def test_what_cannot_be_sent_is_refused(accept: str, offers: list[Representation]) -> None:
+def test_what_cannot_be_sent_is_refused(accept: str, offers: Sequence[Representation]) -> None:
     with pytest.raises(NotAcceptable) as refused:
         choose(accept, offers)
     assert offers[0].media_type in refused.value.message
@@ -119,6 +147,16 @@ def test_a_refusal_names_the_stored_transfer_syntax() -> None:
 
 def test_the_query_parameter_goes_before_the_header() -> None:
     assert choose("text/html", INSTANCE, "application/dicom") is INSTANCE[1]
+    assert choose("application/dicom+json", ATTRIBUTES, XML) is ATTRIBUTES[2]
+
+
+def test_a_bare_plus_in_a_query_was_a_plus() -> None:
+    assert choose(None, JSON, "application/dicom json; q=0.1") is JSON[0]
+    assert (
+        choose(None, ATTRIBUTES, "multipart/related; type=application/dicom xml") is ATTRIBUTES[2]
+    )
+    with pytest.raises(NotAcceptable):
+        choose("application/dicom json", JSON)
 
 
 def test_quoted_strings_hide_separators_and_escapes() -> None:

@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.qido_rs.attributes import KEYS, Kind, Level, attribute_path
-from functions.qido_rs.media import choose
 from functions.qido_rs.query import (
     MOST_ANYWHERE,
     MOST_WITHIN_STUDY,
     parse,
 )
 from functions.qido_rs.sql import build
-from pacsless.errors import BadRequest, NotAcceptable
+from pacsless.errors import BadRequest
 
 ALL = list(Level)
 
@@ -138,25 +137,3 @@ def test_unsupported_matching_is_named() -> None:
     assert query.matches == ()
     assert len(query.warnings) == 3
     assert not any("foo" in one for one in query.warnings)
-
-
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        (None, "application/dicom+json"),
-        ("", "application/dicom+json"),
-        ("*/*", "application/dicom+json"),
-        ("application/json;q=0.9, application/dicom+json;q=0.8", "application/json"),
-        ("application/json, application/dicom+json", "application/dicom+json"),
-        ("APPLICATION/DICOM+JSON; charset=utf-8", "application/dicom+json"),
-        ("application/*", "application/dicom+json"),
-    ],
-)
-def test_accept(accept: str | None, expected: str) -> None:
-    assert choose(accept) == expected
-
-
-@pytest.mark.parametrize("accept", ["text/html", "application/dicom", "*/*;q=0", ";;,,"])
-def test_not_acceptable(accept: str) -> None:
-    with pytest.raises(NotAcceptable):
-        choose(accept)

@@ -16,7 +16,7 @@ from pacsless.cache import Cache
 from pacsless.identity import InstanceIdentity
 from tests.dicom_files import SAMPLES, part10
 from tests.instances import store_bytes
-from tests.wado import FILES, FRAMES, Pacs, build, document, parts, uris
+from tests.wado import FILES, FRAMES, XML, Pacs, build, document, native_models, parts, uris
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,8 @@ from tests.wado import FILES, FRAMES, Pacs, build, document, parts, uris
         ("studies/1..2", None, 400),
         ("studies/" + "1" * 65, None, 400),
         ("studies/{study}", "image/png", 406),
-        ("studies/{study}/metadata", 'multipart/related; type="application/dicom+xml"', 406),
+        ("studies/{study}/metadata", "application/dicom+xml", 406),
+        ("studies/1.2.3/metadata", 'multipart/related; type="application/dicom+xml"', 404),
         ("studies/{study}/series/{series}/instances/{sop}", "text/html", 406),
         ("studies/{study}/series/{series}/instances/{sop}/rendered", None, 404),
         ("studies/{study}/thumbnail", None, 404),
@@ -136,9 +137,12 @@ def test_hostile_files_are_answered_for(pacs: Pacs, path: Path) -> None:
     assert len(parts(pacs.get("studies/1.2"))) == 2
     series = document(pacs.get("studies/1.2/series/1.2.3/metadata"))
     assert "1.2.3.5" in [one["00080018"]["Value"][0] for one in series]
+    models = native_models(pacs.get("studies/1.2/series/1.2.3/metadata", XML))
+    assert [one["00080018"] for one in models] == [one["00080018"] for one in series]
     explicit = f"application/dicom; transfer-syntax={ExplicitVRLittleEndian}"
     for suffix, accept in (
         ("/metadata", None),
+        ("/metadata", XML),
         ("/frames/1", FRAMES),
         ("/frames/999999999", FRAMES),
         ("/bulkdata/7FE00010", None),

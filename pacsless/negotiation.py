@@ -7,6 +7,7 @@ that its reading costs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ ANY: Final = "*"
 # parameter means. Only uncompressed bytes need the rule: they carry nothing that
 # tells them from a codestream, so a client that names no syntax must not get one.
 _DEFAULT_SYNTAX: Final = {OCTET_STREAM: "1.2.840.10008.1.2.1"}
+_LOST_PLUS: Final = re.compile(r"(?<=dicom) (?=xml|json)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def choose(
     NotAcceptable
         If nothing offered is accepted. The message says what is offered.
     """
-    text = query or accept or "*/*"
+    # In a query a "+" that is not percent-encoded is a space, and links have it bare.
+    text = _LOST_PLUS.sub("+", query) if query else accept or "*/*"
     ranges = list(parse_accept(text))
     best: Representation | None = None
     best_quality = 0.0

@@ -29,7 +29,7 @@ class Multipart:
     Parameters
     ----------
     parts
-        In the order they are sent.
+        In the order they are sent; an iterator is taken from as they are.
     part_type
         Media type of the parts, without parameters.
     boundary
@@ -37,7 +37,7 @@ class Multipart:
         in binary data.
     """
 
-    parts: Sequence[Part]
+    parts: Iterable[Part]
     part_type: str
     boundary: str = ""
 
@@ -53,6 +53,8 @@ class Multipart:
     @property
     def content_length(self) -> int | None:
         """Bytes of the body, if they are known; stating them shows a client where it is cut off."""
+        if not isinstance(self.parts, Sequence):
+            return None
         total = len(self._tail)
         for part in self.parts:
             if part.length is None:

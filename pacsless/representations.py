@@ -1,0 +1,52 @@
+"""What attributes are sent as: DICOM JSON, or the Native DICOM Model (PS3.18 §8.7.3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Final
+
+from pacsless.dicom.native_model import to_native_model
+from pacsless.errors import Unprocessable
+from pacsless.multipart import Multipart, Part
+from pacsless.negotiation import Representation
+from pacsless.strict_json import loads
+
+_NATIVE_MODEL: Final = "application/dicom+xml"
+
+ATTRIBUTES: Final = (
+    Representation("application/dicom+json"),
+    Representation("application/json"),
+    Representation(_NATIVE_MODEL, multipart=True),
+)
+"""Best first: who asks for nothing in particular gets DICOM JSON."""
+
+
+def native_models(entries: Iterable[bytes]) -> Multipart:
+    """Make a body of Native DICOM Models, one part for each instance or match.
+
+    Each entry is read when its part is sent, so no more than one is held.
+
+    Parameters
+    ----------
+    entries
+        A DICOM JSON object each.
+
+    Raises
+    ------
+    Unprocessable
+        While the body is read, if an entry is not DICOM JSON. The body then has
+        no end, by which a client knows.
+    """
+    return Multipart(
+        (Part(_NATIVE_MODEL, None, partial(_native_model, entry)) for entry in entries),
+        _NATIVE_MODEL,
+    )
+
+
+def _native_model(entry: bytes) -> Iterator[bytes]:
+    try:
+        yield from to_native_model(loads(entry))
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        # A library's message may quote a value.
+        raise Unprocessable("damaged", "a stored metadata entry is not DICOM JSON") from None
