@@ -6,38 +6,32 @@ is compressed is sent as it is stored; nothing is decoded here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent, realigned
-from functions.wado_rs.instances import (
-    Stored,
-    find_instance,
-    is_servable,
-    open_servable,
-    stored_syntax,
-)
 from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
-from pacsless.dicom.frames import FrameTable, locate_frames
+from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.transfer_syntaxes import lookup, name
 from pacsless.dicomweb import instance_url
-from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
+from pacsless.errors import NotAcceptable
+from pacsless.instances import (
+    find_instance,
+    frame_table,
+    open_servable,
+    parse_frame_list,
+    stored_syntax,
+)
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import OCTET_STREAM, Representation
 from pacsless.web import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*", re.ASCII)
-_CACHED_FRAGMENTS: Final = 20_000
-"""Larger tables are not worth a cache's memory: 20,000 are half a megabyte of JSON."""
 
 
 def retrieve_frames(
@@ -75,60 +69,6 @@ def retrieve_frames(
         raise
     response.call_on_close(file.close)
     return response
-
-
-def parse_frame_list(text: str) -> list[int]:
-    """Read a frame list (PS3.18 Table 10.4.1-1).
-
-    Raises
-    ------
-    BadRequest
-        If it is not numbers from 1, with commas between them.
-    """
-    numbers = [int(part) for part in text.split(",")] if _FRAME_LIST.fullmatch(text) else [0]
-    if 0 in numbers:
-        raise BadRequest("frame-list", "a frame list is numbers from 1, with commas between them")
-    return numbers
-
-
-def frame_table(file: BinaryIO, stored: Stored, syntax: str, cache: Cache) -> FrameTable:
-    """Find the frames of an instance, or remember where they were.
-
-    Raises
-    ------
-    NotFound
-        If the instance has no pixels.
-    Unprocessable
-        If its file is broken.
-    """
-    if not syntax:
-        raise Unprocessable("no-transfer-syntax", "the file does not tell its transfer syntax")
-    tenant = stored.identity.tenant_id
-    # A converted file is another one than the original the version names.
-    cacheable = is_servable(syntax)
-    known = cache.get(tenant, "frames", stored.version) if cacheable else None
-    if isinstance(known, dict):
-        try:
-            return FrameTable(**known)
-        except TypeError:
-            known = None  # another version of us put it there
-    try:
-        table = locate_frames(file)
-    except Unprocessable as error:
-        if error.code in ("no-pixel-data", "truncated"):
-            # Not one whole frame is there.
-            raise NotFound(error.code, f"the instance has no frame: {error.message}") from None
-        raise
-    if cacheable and table.number_of_frames <= _CACHED_FRAGMENTS:
-        cache.put(tenant, "frames", stored.version, _to_json(table))
-    return table
-
-
-def _to_json(table: FrameTable) -> dict[str, Any]:
-    values = {field.name: getattr(table, field.name) for field in fields(table)}
-    return {
-        key: value if isinstance(value, int | str) else list(value) for key, value in values.items()
-    }
 
 
 def frame_offers(table: FrameTable, *, single: bool) -> list[Representation]:

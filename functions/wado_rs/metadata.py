@@ -17,7 +17,6 @@ from typing import BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
-from functions.wado_rs.instances import find_instance
 from functions.wado_rs.response import VARY, accepted, multipart_response
 from pacsless.archive import Archive, Stat
 from pacsless.cache import Cache
@@ -25,6 +24,7 @@ from pacsless.dicom import document
 from pacsless.entries import EntryMemory
 from pacsless.errors import NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
+from pacsless.instances import find_instance
 from pacsless.metadata import (
     describe_instance,
     describe_series,

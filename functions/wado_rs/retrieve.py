@@ -15,19 +15,19 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent, whole
-from functions.wado_rs.instances import (
-    Stored,
-    find_instance,
-    find_instances,
-    open_explicit,
-    stored_syntax,
-)
 from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from pacsless.dicomweb import instance_url
+from pacsless.instances import (
+    Stored,
+    find_instance,
+    find_instances,
+    open_explicit,
+    stored_syntax,
+)
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import ANY, Representation
 from pacsless.web import Request, accel

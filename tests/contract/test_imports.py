@@ -31,7 +31,9 @@ DOORS = {
     "matplotlib": {"pacsless/burst/plot.py"},
     "pynetdicom": {"scp-gateway/", "pacsless/send/"},
     "orjson": {"pacsless/strict_json.py"},
-    "imagecodecs": {"functions/transcode/"},
+    "imagecodecs": {"functions/rendered/", "functions/transcode/"},
+    "PIL": {"functions/rendered/"},
+    "numpy": {"functions/rendered/", "functions/transcode/"},
 }
 """Library → the only places that may import it."""
 
@@ -64,7 +66,6 @@ EFFECTS = {
     "functions/transcode/rendition.py",
     "functions/wado_rs/bulk_data.py",
     "functions/wado_rs/frames.py",
-    "functions/wado_rs/instances.py",
     "functions/wado_rs/metadata.py",
     "functions/wado_rs/response.py",
     "functions/wado_rs/retrieve.py",
