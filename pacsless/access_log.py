@@ -92,7 +92,8 @@ def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
         case "":
             return f"retrieve_{named[-1]}", about
         case "frames":
-            return f"retrieve_{'rendered_' * (kind[-1] == 'rendered')}frames", about
+            made = f"{kind[-1]}_" if kind[-1] in ("rendered", "thumbnail") else ""
+            return f"retrieve_{made}frames", about
         case "bulkdata":
             return "retrieve_bulkdata", about
         case "metadata":

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent, whole
-from functions.wado_rs.frames import frame_offers, frame_parts, frame_table
+from functions.wado_rs.frames import frame_offers, frame_parts
 from functions.wado_rs.response import accepted, extent_response, multipart_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
@@ -23,7 +23,7 @@ from pacsless.dicom.header import BulkValue, Header, read_header
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import bulk_data_uri, instance_url
 from pacsless.errors import BadRequest, Unprocessable
-from pacsless.instances import Stored, find_instance, open_servable, stored_syntax
+from pacsless.instances import Stored, find_instance, frame_table, open_servable, stored_syntax
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import OCTET_STREAM, Representation
 from pacsless.web import Request

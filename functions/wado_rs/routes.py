@@ -1,4 +1,7 @@
-"""The resources of WADO-RS, each with the clause that specifies it (PS3.18 Table 10.4.1-1)."""
+"""The resources of WADO-RS, each with the clause that specifies it (PS3.18 Table 10.4.1-1).
+
+The function rendered answers for rendered resources and thumbnails.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from functions.wado_rs.metadata import (
     retrieve_study_metadata,
 )
 from functions.wado_rs.retrieve import retrieve_instance, retrieve_series, retrieve_study
-from functions.wado_rs.unsupported import retrieve_rendered, retrieve_thumbnail
 from pacsless.web import Route
 
 _STUDY: Final = "/studies/<uid:study>"
@@ -27,14 +29,6 @@ ROUTES: Final = [
     Route("GET", f"{_STUDY}/metadata", retrieve_study_metadata, "PS3.18 §10.4.1.1.2"),
     Route("GET", f"{_SERIES}/metadata", retrieve_series_metadata, "PS3.18 §10.4.1.1.2"),
     Route("GET", f"{_INSTANCE}/metadata", retrieve_instance_metadata, "PS3.18 §10.4.1.1.2"),
-    *(
-        Route("GET", f"{resource}/rendered", retrieve_rendered, "PS3.18 §10.4.1.1.3")
-        for resource in (_STUDY, _SERIES, _INSTANCE, _FRAMES)
-    ),
-    *(
-        Route("GET", f"{resource}/thumbnail", retrieve_thumbnail, "PS3.18 §10.4.1.1.4")
-        for resource in (_STUDY, _SERIES, _INSTANCE, _FRAMES)
-    ),
     Route("GET", f"{_INSTANCE}/bulkdata/<path:path>", retrieve_bulk_data, "PS3.18 §10.4.1.1.5"),
     Route("GET", _FRAMES, retrieve_frames, "PS3.18 §10.4.1.1.6"),
 ]

@@ -62,6 +62,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "VIEWER_ROOT": str(VIEWER),
         "DEFAULT_TENANT": settings.client().tenant,
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
+        "RENDERED": f"{LOOPBACK}:{functions['rendered']}",
         "QIDO_RS": f"{LOOPBACK}:{functions['qido_rs']}",
         "CHANGE_FEED": f"{LOOPBACK}:{functions['change_feed']}",
     }

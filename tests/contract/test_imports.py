@@ -64,12 +64,13 @@ EFFECTS = {
     "functions/build_metadata/build.py",
     "functions/change_feed/changes.py",
     "functions/transcode/rendition.py",
+    "functions/rendered/render.py",
+    "functions/rendered/retrieve.py",
     "functions/wado_rs/bulk_data.py",
     "functions/wado_rs/frames.py",
     "functions/wado_rs/metadata.py",
     "functions/wado_rs/response.py",
     "functions/wado_rs/retrieve.py",
-    "functions/wado_rs/unsupported.py",
 }
 """Modules that carry a handler's effects: they get their connections as arguments."""
 

@@ -28,7 +28,7 @@ TEMPLATE = ROOT / "charts/pacsless/files/nginx.conf.template"
 PLACEHOLDER = re.compile(r"\$\{([A-Z_]+)\}")
 HTTP = urllib3.PoolManager(retries=Retry(0, redirect=0), timeout=20)
 
-FUNCTIONS = ("wado_rs", "qido_rs", "change_feed")
+FUNCTIONS = ("wado_rs", "rendered", "qido_rs", "change_feed")
 FILE = bytes(range(256)) * 20
 METADATA = json.dumps([{"00080018": {"vr": "UI", "Value": ["1.2.3"]}}] * 100).encode()
 ACCEL = {
@@ -240,6 +240,11 @@ def test_every_variable_is_documented_at_the_top() -> None:
         ("/studies/1.2/series/1.3/instances/1.5/frames/1,2", "wado_rs"),
         ("/studies/1.2/series/1.3/instances/1.5/bulkdata/7FE00010", "wado_rs"),
         ("/studies/no%20uid", "wado_rs"),
+        ("/studies/1.2/rendered", "rendered"),
+        ("/studies/1.2/series/1.3/thumbnail", "rendered"),
+        ("/studies/1.2/series/1.3/instances/1.5/rendered", "rendered"),
+        ("/studies/1.2/series/1.3/instances/1.5/frames/1,2/rendered", "rendered"),
+        ("/studies/rendered", "wado_rs"),
     ],
 )
 def test_routes(front: Front, path: str, function: str) -> None:
@@ -336,7 +341,9 @@ def test_a_function_speaks_for_itself(front: Front) -> None:
     assert (answer.status, answer.data) == (404, b"no such study\n")
 
 
-@pytest.mark.parametrize("path", ["/dicom-web/studies", "/dicom-web/changefeed"])
+@pytest.mark.parametrize(
+    "path", ["/dicom-web/studies", "/dicom-web/changefeed", "/dicom-web/studies/1.2/rendered"]
+)
 def test_only_wado_rs_may_point_at_files(front: Front, path: str) -> None:
     answer = front.get(path)
     assert answer.status == 200

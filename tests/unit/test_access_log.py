@@ -61,6 +61,11 @@ def entry(number: int, **changes: Any) -> bytes:
             "retrieve_bulkdata",
             ("1.2", "1.3", "1.4"),
         ),
+        (
+            "/dicom-web/studies/1.2/series/1.3/instances/1.4/frames/1/thumbnail",
+            "retrieve_thumbnail_frames",
+            ("1.2", "1.3", "1.4"),
+        ),
         ("/dicom-web/studies/1.2/series/1.3/thumbnail", "retrieve_thumbnail_series",
          ("1.2", "1.3", "")),
         ("/dicom-web/studies/Doe^John", "retrieve_study", ("", "", "")),

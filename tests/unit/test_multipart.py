@@ -89,3 +89,20 @@ def test_parts_are_read_when_their_turn_comes() -> None:
     assert read == [0]
     list(sending)
     assert read == [0, 1, 2]
+
+
+def test_parts_of_an_iterator_are_made_as_their_turns_come() -> None:
+    made: list[int] = []
+
+    def parts() -> Iterator[Part]:
+        for number in range(2):
+            made.append(number)
+            yield Part("image/png", 1, [b"x"].__iter__)
+
+    body = Multipart(parts(), "image/png", "b")
+    assert body.content_length is None
+    chunks = iter(body)
+    assert next(chunks).startswith(b"\r\n--b\r\n")
+    assert made == [0]
+    assert b"".join(chunks).endswith(b"\r\n--b--\r\n")
+    assert made == [0, 1]

@@ -1,0 +1,164 @@
+"""One frame's bytes to stored samples (PS3.5 §8, §A.4)."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from functions.rendered.codestream import read_codestream
+from functions.rendered.image import ImagePixel
+from pacsless.dicom.transfer_syntaxes import ENCAPSULATED_UNCOMPRESSED, PRIVATE_HTJ2K, lookup, name
+from pacsless.errors import NotAcceptable, Unprocessable
+
+Samples = NDArray[Any]
+
+_RLE: Final = "1.2.840.10008.1.2.5"
+_DEFLATED_FRAME: Final = "1.2.840.10008.1.2.8.1"
+_JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
+_JPEG_LS: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
+_JPEG_2000: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91))
+_HTJ2K: Final = frozenset({*(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), PRIVATE_HTJ2K})
+_CODESTREAMS: Final = _JPEG | _JPEG_LS | _JPEG_2000 | _HTJ2K
+
+
+def is_decodable(transfer_syntax: str) -> bool:
+    """Whether frames of a transfer syntax can be decoded here."""
+    return (
+        not lookup(transfer_syntax).encapsulated
+        or transfer_syntax in (ENCAPSULATED_UNCOMPRESSED, _RLE, _DEFLATED_FRAME)
+        or transfer_syntax in _CODESTREAMS
+    )
+
+
+def decode(
+    data: bytes, image: ImagePixel, transfer_syntax: str, bit_offset: int = 0
+) -> tuple[Samples, str]:
+    """Decode one frame.
+
+    Parameters
+    ----------
+    data
+        The frame's bytes; little endian if they are native.
+    image
+        What the header says of it.
+    transfer_syntax
+        Of the file.
+    bit_offset
+        Bits of the first byte that belong to the frame before.
+
+    Returns
+    -------
+    tuple
+        Samples as they are stored, unsigned, rows × columns or rows × columns ×
+        3, or floating numbers; and the photometric interpretation they are
+        now in.
+
+    Raises
+    ------
+    NotAcceptable
+        If the transfer syntax is none that is decoded.
+    Unprocessable
+        If the frame is damaged, or is of another size than the header says.
+    """
+    if not is_decodable(transfer_syntax):
+        raise NotAcceptable(
+            "transfer-syntax",
+            f"frames in {name(transfer_syntax)} are not rendered: retrieve the frames instead",
+        )
+    if transfer_syntax in _CODESTREAMS:
+        return _compressed(data, image, transfer_syntax)
+    if transfer_syntax == _RLE:
+        data = _run_lengths(data, image)
+        return _native(data, image, planar=True), image.photometric
+    if transfer_syntax == _DEFLATED_FRAME:
+        data = _inflated(data, image.native_bytes)
+    return _native(data, image, bit_offset, planar=image.is_planar), image.photometric
+
+
+def _native(data: bytes, image: ImagePixel, bit_offset: int = 0, *, planar: bool) -> Samples:
+    pixels = image.rows * image.columns
+    if len(data) < image.native_bytes:
+        raise Unprocessable("truncated", "Pixel Data is shorter than one frame")
+    if image.allocated == 1:
+        bits = np.frombuffer(data, np.uint8)
+        unpacked = np.unpackbits(bits, count=bit_offset + pixels, bitorder="little")
+        return unpacked[bit_offset:].reshape(image.rows, image.columns)
+    kind = "f" if image.is_float else "u"
+    samples = np.frombuffer(
+        data,
+        f"<{kind}{image.allocated // 8}",
+        count=image.native_bytes // (image.allocated // 8),
+    )
+    if image.samples == 1:
+        return samples.reshape(image.rows, image.columns)
+    if image.is_subsampled and pixels * 2 == samples.size and not planar:
+        return _upsampled(samples, image)
+    if planar:
+        return np.moveaxis(samples.reshape(3, image.rows, image.columns), 0, 2)
+    return samples.reshape(image.rows, image.columns, 3)
+
+
+def _upsampled(samples: Samples, image: ImagePixel) -> Samples:
+    """Y1 Y2 CB CR, two pixels: each gets the pair's chrominance (PS3.3 §C.7.6.3.1.2)."""
+    if image.columns % 2:
+        raise Unprocessable("odd-columns", "an image of subsampled chrominance has odd columns")
+    pairs = samples.reshape(-1, 4)
+    full = np.empty((pairs.shape[0], 2, 3), samples.dtype)
+    full[:, :, 0] = pairs[:, :2]
+    full[:, :, 1:] = pairs[:, np.newaxis, 2:]
+    return full.reshape(image.rows, image.columns, 3)
+
+
+def _run_lengths(data: bytes, image: ImagePixel) -> bytes:
+    """Decode RLE; planes come out one after another (PS3.5 §G.2)."""
+    if image.allocated not in (8, 16, 32):
+        raise NotAcceptable("kind", "run length encoded pixels of this size are not rendered")
+    size = image.rows * image.columns * image.samples * image.allocated // 8
+    out = bytearray(size)
+    try:
+        imagecodecs.dicomrle_decode(data, f"<u{image.allocated // 8}", out=out)
+    except (RuntimeError, ValueError):
+        raise Unprocessable("bad-codestream", "the compressed frame is damaged") from None
+    return bytes(out)
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=-zlib.MAX_WBITS).decompress(data, size)
+    except zlib.error:
+        raise Unprocessable("bad-deflate", "the compressed frame is damaged") from None
+
+
+def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, str]:
+    stream = read_codestream(data)
+    if (stream.rows, stream.columns, stream.samples) != (image.rows, image.columns, image.samples):
+        raise Unprocessable("bad-codestream", "the frame is not as large as the header says")
+    photometric = image.photometric
+    try:
+        if syntax in _JPEG and image.samples == 3:
+            # Many writers leave the header as it was before compression, so what
+            # the JPEG says of its colours goes before what the header says.
+            space = "RGB" if photometric == "RGB" else "YCBCR"
+            samples = imagecodecs.jpeg8_decode(
+                data, colorspace=None if stream.tells_colour else space, outcolorspace="RGB"
+            )
+            photometric = "RGB"
+        elif syntax in _JPEG:
+            samples = imagecodecs.jpeg8_decode(data)
+        elif syntax in _JPEG_LS:
+            samples = imagecodecs.jpegls_decode(data)
+        elif syntax in _JPEG_2000:
+            samples = imagecodecs.jpeg2k_decode(data, numthreads=1)
+        else:
+            samples = imagecodecs.htj2k_decode(data)
+    except (RuntimeError, ValueError):
+        raise Unprocessable("bad-codestream", "the compressed frame is damaged") from None
+    if photometric in ("YBR_RCT", "YBR_ICT"):
+        photometric = "RGB"  # PS3.5 §8.2.4: the codestream undoes its own transformation
+    if samples.shape != ((image.rows, image.columns, 3)[: 2 + (image.samples == 3)]):
+        raise Unprocessable("bad-codestream", "the frame is not as large as the header says")
+    return samples.view(f"u{samples.itemsize}"), photometric

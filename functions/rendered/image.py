@@ -1,0 +1,109 @@
+"""What a header says of an image's pixels (PS3.3 §C.7.6.3), in bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pacsless.dicom.dataset import Header
+from pacsless.errors import BadRequest, NotAcceptable, NotFound
+
+MAX_SAMPLES: Final = 64 << 20
+"""Samples of a frame, in all its planes: what a worker of 1 GiB can render."""
+_FLOATS: Final = {0x7FE00008: 32, 0x7FE00009: 64}
+_MONOCHROME: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_COLOUR: Final = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePixel:
+    """The Image Pixel attributes that say how to read a frame."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    allocated: int
+    stored: int
+    high_bit: int
+    is_signed: bool
+    is_planar: bool
+    is_float: bool
+
+    @property
+    def is_monochrome(self) -> bool:
+        """Whether the grey scale pipeline applies."""
+        return self.photometric in _MONOCHROME
+
+    @property
+    def is_subsampled(self) -> bool:
+        """Whether native pixels share chrominance in pairs (PS3.3 §C.7.6.3.1.2)."""
+        return self.photometric == "YBR_FULL_422"
+
+    @property
+    def native_bytes(self) -> int:
+        """Bytes of a frame that is not compressed."""
+        samples = 2 if self.is_subsampled else self.samples
+        return (self.rows * self.columns * samples * self.allocated + 7) // 8
+
+
+def image_pixel(header: Header) -> ImagePixel:
+    """Read the Image Pixel attributes.
+
+    Raises
+    ------
+    NotFound
+        If the instance is no image.
+    BadRequest
+        If it is larger than is rendered.
+    NotAcceptable
+        If it is of a kind that is not rendered.
+    """
+    floating = next((bits for tag, bits in _FLOATS.items() if tag in header.bulk), 0)
+    rows, columns = integer(header, "Rows"), integer(header, "Columns")
+    if (not floating and 0x7FE00010 not in header.bulk) or rows < 1 or columns < 1:
+        raise NotFound("no-image", "the instance is no image: it cannot be rendered")
+    samples = integer(header, "SamplesPerPixel", 1)
+    if rows * columns * samples > MAX_SAMPLES:
+        raise BadRequest(
+            "too-large",
+            f"the image has more than {MAX_SAMPLES >> 20} Mi samples: retrieve its frames instead",
+        )
+    photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2").strip()
+    allocated = floating or integer(header, "BitsAllocated")
+    stored = allocated if floating else min(integer(header, "BitsStored", allocated), allocated)
+    known = {1: _MONOCHROME | {"PALETTE COLOR"}, 3: _COLOUR}.get(samples, frozenset())
+    if photometric not in known or allocated not in (1, 8, 16, 32, 64) or stored < 1:
+        raise NotAcceptable("kind", "images of this photometric interpretation are not rendered")
+    if allocated == 64 and not floating:
+        raise NotAcceptable("kind", "pixels of 64 bits are not rendered")
+    high_bit = integer(header, "HighBit", stored - 1)
+    return ImagePixel(
+        rows,
+        columns,
+        samples,
+        photometric,
+        allocated,
+        stored,
+        high_bit if stored - 1 <= high_bit < allocated else stored - 1,
+        is_signed=integer(header, "PixelRepresentation") == 1,
+        is_planar=samples > 1 and integer(header, "PlanarConfiguration") == 1,
+        is_float=bool(floating),
+    )
+
+
+def integer(header: Header, keyword: str, default: int = 0) -> int:
+    """Return a whole number, or the default if there is none."""
+    found = numbers(header, keyword)
+    return int(found[0]) if found else default
+
+
+def numbers(header: Header, keyword: str) -> list[float]:
+    """Return the numbers of an element; none if one of them is no number."""
+    value: Any = header.get(keyword)
+    if value is None or isinstance(value, str | bytes):
+        return []
+    try:
+        return [float(one) for one in (value if hasattr(value, "__iter__") else [value])]
+    except (TypeError, ValueError, OverflowError):
+        return []

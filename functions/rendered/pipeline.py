@@ -1,0 +1,178 @@
+"""Stored samples to what a screen shows: PS3.4 §N.2, to 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from functions.rendered.decoding import Samples
+from functions.rendered.image import ImagePixel, numbers
+from functions.rendered.luts import Lut, Values, modality_lut, palette, voi_lut
+from functions.rendered.parameters import Window
+from pacsless.dicom.dataset import Header
+
+Shown = NDArray[np.uint8]
+
+_BLOCK: Final = 1 << 20
+"""Samples worked on at a time: indexes and floating numbers take eight bytes each."""
+_TABLED: Final = 16
+"""Bits of samples up to which each value is computed once, and then looked up."""
+
+
+def show(
+    samples: Samples,
+    photometric: str,
+    image: ImagePixel,
+    header: Header,
+    *,
+    frame: int,
+    window: Window | None = None,
+) -> Shown:
+    """Return a frame as grey values, rows × columns, or RGB, rows × columns × 3.
+
+    Parameters
+    ----------
+    samples, photometric
+        What `decode` returned.
+    image, header, frame
+        What they are the samples of.
+    window
+        Used instead of what the instance says; for grey images only.
+    """
+    if image.samples == 3:
+        return _colour(samples, photometric, image)
+    if photometric == "PALETTE COLOR":
+        first, colours = palette(header)
+        out = np.empty((*samples.shape, 3), np.uint8)
+        for stored, shown in _blocks(samples, out):
+            at = _values(stored, image).astype(np.int64) - first
+            shown[:] = colours[np.clip(at, 0, len(colours) - 1)]
+        return out
+    return _grey(samples, image, header, frame, window)
+
+
+def _colour(samples: Samples, photometric: str, image: ImagePixel) -> Shown:
+    if samples.dtype != np.uint8:
+        out = np.empty(samples.shape, np.uint8)
+        for stored, shown in _blocks(samples, out):
+            words = stored & _mask(image)
+            # Colours fill their bits: of 12 bits the upper 8 are shown.
+            shown[:] = words >> (image.stored - 8) if image.stored > 8 else words
+        samples = out
+    if not photometric.startswith("YBR"):
+        return np.ascontiguousarray(samples)
+    # JFIF's equations are those of PS3.3 §C.7.6.3.1.2.
+    return np.asarray(Image.fromarray(np.ascontiguousarray(samples), "YCbCr").convert("RGB"))
+
+
+def _grey(
+    samples: Samples, image: ImagePixel, header: Header, frame: int, window: Window | None
+) -> Shown:
+    padding = _padding(header)
+    modality = modality_lut(header, frame)
+    voi = window or voi_lut(header, frame)
+    if voi is None:
+        voi = _range(samples, image, modality, padding)
+    inverted = image.photometric == "MONOCHROME1"
+
+    def displayed(values: Values) -> Shown:
+        share = _share(modality(values), voi)
+        shown: Shown = ((1.0 - share if inverted else share) * 255.0 + 0.5).astype(np.uint8)
+        return shown
+
+    out = np.empty(samples.shape, np.uint8)
+    if image.stored <= _TABLED and not image.is_float:
+        table = displayed(_signed(np.arange(1 << image.stored, dtype=np.int64), image))
+        for stored, shown in _blocks(samples, out):
+            shown[:] = table[_bits(stored, image)]
+    else:
+        for stored, shown in _blocks(samples, out):
+            shown[:] = displayed(_values(stored, image))
+    return out
+
+
+def _share(values: Values, voi: Lut | Window) -> Values:
+    """Return how bright values are, from 0 to 1 (PS3.3 §C.11.2.1)."""
+    values = np.nan_to_num(values)
+    if isinstance(voi, Lut):
+        return np.clip(voi(values) / ((1 << voi.bits) - 1), 0.0, 1.0)
+    if voi.function == "sigmoid":
+        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - voi.center) / voi.width, -700, 700)))
+    center, width = voi.center, voi.width
+    if voi.function == "linear":
+        center, width = center - 0.5, width - 1.0
+    if width <= 0:
+        return (values > center).astype(np.float64)
+    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+
+
+def _range(
+    samples: Samples,
+    image: ImagePixel,
+    modality: Callable[[Values], Values],
+    padding: tuple[float, float] | None,
+) -> Window:
+    """Return the window from the least to the greatest value there is, padding left out."""
+    if image.stored == 1:
+        return Window(0.5, 1.0, "linear-exact")
+    least, greatest = np.inf, -np.inf
+    for stored, _ in _blocks(samples, samples):
+        values = _values(stored, image)
+        if padding:
+            values = values[(values < padding[0]) | (values > padding[1])]
+        values = modality(values)
+        values = values[np.isfinite(values)]
+        if values.size:
+            least, greatest = min(least, values.min()), max(greatest, values.max())
+    if not least < greatest and padding:
+        return _range(samples, image, modality, None)  # one label, and padding around it
+    if not least < greatest:
+        # One value only: no window tells it from another.
+        least, greatest = (least, least + 1) if np.isfinite(least) else (0.0, 1.0)
+    width = float(greatest - least)
+    return Window(float(least) + width / 2, width, "linear-exact")
+
+
+def _padding(header: Header) -> tuple[float, float] | None:
+    """Return from where to where values are no image (PS3.3 §C.7.5.1.1.2)."""
+    value = numbers(header, "PixelPaddingValue")
+    if not value:
+        return None
+    limit = numbers(header, "PixelPaddingRangeLimit") or value
+    return min(value[0], limit[0]), max(value[0], limit[0])
+
+
+def _values(stored: Samples, image: ImagePixel) -> Values:
+    if image.is_float:
+        return stored.astype(np.float64)
+    return _signed(_bits(stored, image).astype(np.int64), image)
+
+
+def _bits(stored: Samples, image: ImagePixel) -> Samples:
+    """Return the bits that are stored, moved to the low end (PS3.5 §8.1.1)."""
+    shift = image.high_bit + 1 - image.stored
+    bits: Samples = (stored >> shift if shift else stored) & _mask(image)
+    return bits
+
+
+def _mask(image: ImagePixel) -> np.uint32:
+    return np.uint32((1 << image.stored) - 1)
+
+
+def _signed(bits: NDArray[np.int64], image: ImagePixel) -> Values:
+    """Read bits in two's complement, if the pixels are signed."""
+    if image.is_signed:
+        sign = 1 << (image.stored - 1)
+        bits = (bits ^ sign) - sign
+    return bits.astype(np.float64)
+
+
+def _blocks(samples: Samples, out: Samples) -> Iterator[tuple[Samples, Samples]]:
+    """Walk through both by rows, a block at a time."""
+    step = max(1, _BLOCK // max(1, samples[0].size))
+    for begin in range(0, len(samples), step):
+        yield samples[begin : begin + step], out[begin : begin + step]

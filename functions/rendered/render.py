@@ -1,0 +1,121 @@
+"""One frame of one instance as a picture; only that frame is read and decoded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from functions.rendered.decoding import decode, is_decodable
+from functions.rendered.image import ImagePixel, image_pixel, integer
+from functions.rendered.parameters import Parameters
+from functions.rendered.picture import draw, encode, shrunk
+from functions.rendered.pipeline import show
+from pacsless.dicom.dataset import Header
+from pacsless.dicom.frames import FrameTable
+from pacsless.dicom.header import Limits, read_header
+from pacsless.dicom.transfer_syntaxes import lookup, name
+from pacsless.errors import NotAcceptable, NotFound, Unprocessable
+from pacsless.instances import frame_table, open_servable, stored_syntax
+
+if TYPE_CHECKING:
+    from pacsless.archive import Archive
+    from pacsless.cache import Cache
+    from pacsless.instances import Stored
+
+THUMBNAIL: Final = 128
+"""Pixels of a thumbnail's longer side, unless a viewport says otherwise."""
+
+_LIMITS: Final = Limits(inline_bytes=1 << 18)
+"""Lookup tables of 65,536 entries are read with the header."""
+_SLACK: Final = 1 << 20
+_LARGE: Final = 8 << 20
+# Threads are many, memory is not: two frames at a time, of large ones one.
+_turn: Final = threading.Semaphore(2)
+_large_turn: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An image, open: what it is and where its frames are."""
+
+    file: BinaryIO
+    header: Header
+    image: ImagePixel
+    table: FrameTable
+
+    @property
+    def representative(self) -> int:
+        """Return the number of the frame that stands for all (PS3.3 §C.7.6.6)."""
+        number = integer(self.header, "RepresentativeFrameNumber", 1)
+        return number if 1 <= number <= self.table.number_of_frames else 1
+
+
+@contextmanager
+def open_image(archive: Archive, cache: Cache, stored: Stored) -> Iterator[Opened]:
+    """Open an instance that can be rendered.
+
+    Raises
+    ------
+    NotFound
+        If it is no image.
+    NotAcceptable
+        If it is of a kind or transfer syntax that is not rendered.
+    """
+    syntax = stored_syntax(archive, cache, stored)
+    if lookup(syntax).is_video:
+        raise NotAcceptable(
+            "video", f"the instance is a video ({name(syntax)}): retrieve its bulk data instead"
+        )
+    with open_servable(archive, stored, syntax) as file:
+        header = read_header(file, limits=_LIMITS)
+        image = image_pixel(header)
+        if not is_decodable(syntax):
+            raise NotAcceptable(
+                "transfer-syntax",
+                f"frames in {name(syntax)} are not rendered: retrieve the frames instead",
+            )
+        yield Opened(file, header, image, frame_table(file, stored, syntax, cache))
+
+
+def render(
+    opened: Opened, frame: int, parameters: Parameters, media_type: str, *, thumbnail: bool
+) -> bytes:
+    """Render one frame to a file of `media_type`.
+
+    Raises
+    ------
+    NotFound
+        If there is no such frame, or a thumbnail would show who the patient is.
+    """
+    image, table = opened.image, opened.table
+    if thumbnail:
+        if str(opened.header.get("BurnedInAnnotation") or "").strip() == "YES":
+            # PS3.18 §10.4.3.3.4: no thumbnail identifies the patient.
+            raise NotFound(
+                "identifying", "the image may show who the patient is: it has no thumbnail"
+            )
+        viewport = shrunk(parameters.viewport, image.rows, image.columns, THUMBNAIL)
+        parameters = replace(parameters, viewport=viewport)
+    pieces = table.ranges(frame)
+    if sum(length for _, length in pieces) > 2 * image.native_bytes + _SLACK:
+        raise Unprocessable("too-large", "the frame is larger than its pixels")
+    with _turn, _large_turn if image.rows * image.columns > _LARGE else nullcontext():
+        data = b"".join(_read(opened.file, offset, length) for offset, length in pieces)
+        bit_offset = 0 if table.is_encapsulated else table.bit_offset(frame)
+        samples, photometric = decode(data, image, table.transfer_syntax, bit_offset)
+        del data
+        window = parameters.window
+        shown = show(samples, photometric, image, opened.header, frame=frame, window=window)
+        del samples
+        return encode(draw(shown, parameters.viewport), media_type, parameters.quality)
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    data = file.read(length)
+    if len(data) < length:
+        raise Unprocessable("truncated", "the stored file ends inside the frame")
+    return data

@@ -1,0 +1,269 @@
+"""Retrieve rendered resources and thumbnails (PS3.18 §10.4.1.1.3, §10.4.1.1.4).
+
+An instance by itself is one picture, of its representative frame, or with
+multipart/related one of each frame. A study or series is multipart only, a
+picture of each image; what is no image, or cannot be rendered, is left out. A
+thumbnail is always one picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from werkzeug.wrappers import Response
+
+from functions.rendered.parameters import Parameters, parse_parameters
+from functions.rendered.picture import GIF, JPEG, PNG
+from functions.rendered.render import open_image, render
+from pacsless.archive import Archive
+from pacsless.cache import Cache
+from pacsless.dicomweb import instance_url
+from pacsless.errors import BadRequest, NotFound, PacslessError
+from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
+from pacsless.multipart import Multipart, Part
+from pacsless.negotiation import Representation, choose
+from pacsless.web import Request
+
+MAX_PARTS: Final = 1000
+"""Pictures in one answer: a client that wants more asks by series, or by frames."""
+
+_VERSION: Final = 1
+"""To be raised when the same request gives another picture, as it is part of every ETag."""
+_TRIED: Final = 16
+"""Instances looked at for one that has a thumbnail."""
+_SINGLE: Final = [Representation(one) for one in (JPEG, PNG, GIF)]
+_MULTIPART: Final = [Representation(one, multipart=True) for one in (JPEG, PNG, GIF)]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is wanted, as what, and where it comes from."""
+
+    request: Request
+    archive: Archive
+    cache: Cache
+    parameters: Parameters
+    chosen: Representation
+
+    @classmethod
+    def of(
+        cls, request: Request, archive: Archive, cache: Cache, offers: Sequence[Representation]
+    ) -> Asked:
+        """Read a request.
+
+        Raises
+        ------
+        BadRequest, NotAcceptable
+            If a parameter is malformed, or nothing offered is accepted.
+        """
+        http = request.http
+        chosen = choose(http.headers.get("Accept"), offers, http.args.get("accept"))
+        return cls(request, archive, cache, parse_parameters(dict(http.args.lists())), chosen)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of every answer."""
+        headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+        if self.parameters.unsupported:
+            # PS3.18 §8.3.5.1.1: what is not burned in, or not done, is said.
+            told = ", ".join(self.parameters.unsupported)
+            service = self.request.base_url
+            headers["Warning"] = f"299 {service}: these parameters are not supported: {told}"
+        return headers
+
+
+def retrieve_rendered_study(
+    request: Request, study: str, *, archive: Archive, cache: Cache
+) -> Response:
+    """Send a picture of each image of a study."""
+    asked = Asked.of(request, archive, cache, _MULTIPART)
+    return _send_all(asked, find_instances(archive, request.tenant, study))
+
+
+def retrieve_rendered_series(
+    request: Request, study: str, series: str, *, archive: Archive, cache: Cache
+) -> Response:
+    """Send a picture of each image of a series."""
+    asked = Asked.of(request, archive, cache, _MULTIPART)
+    return _send_all(asked, find_instances(archive, request.tenant, study, series))
+
+
+def retrieve_rendered_instance(
+    request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
+) -> Response:
+    """Send a picture of an instance, or as parts one of each of its frames."""
+    asked = Asked.of(request, archive, cache, _SINGLE + _MULTIPART)
+    stored = find_instance(archive, request.tenant, study, series, sop)
+    if not asked.chosen.multipart:
+        return _send_one(asked, [stored])
+    with open_image(archive, cache, stored) as opened:
+        count = opened.table.number_of_frames
+    return _send_frames(asked, stored, range(1, count + 1))
+
+
+def retrieve_rendered_frames(
+    request: Request,
+    study: str,
+    series: str,
+    sop: str,
+    frames: str,
+    *,
+    archive: Archive,
+    cache: Cache,
+) -> Response:
+    """Send a picture of each frame asked for."""
+    numbers = parse_frame_list(frames)
+    offers = _SINGLE + _MULTIPART if len(numbers) == 1 else _MULTIPART
+    asked = Asked.of(request, archive, cache, offers)
+    stored = find_instance(archive, request.tenant, study, series, sop)
+    if not asked.chosen.multipart:
+        return _send_one(asked, [stored], numbers[0])
+    with open_image(archive, cache, stored) as opened:
+        for number in numbers:
+            opened.table.ranges(number)  # a missing frame is refused before the first byte
+    return _send_frames(asked, stored, numbers)
+
+
+def retrieve_thumbnail_study(
+    request: Request, study: str, *, archive: Archive, cache: Cache
+) -> Response:
+    """Send a small picture that stands for a study."""
+    asked = Asked.of(request, archive, cache, _SINGLE)
+    return _send_one(asked, find_instances(archive, request.tenant, study), thumbnail=True)
+
+
+def retrieve_thumbnail_series(
+    request: Request, study: str, series: str, *, archive: Archive, cache: Cache
+) -> Response:
+    """Send a small picture that stands for a series."""
+    asked = Asked.of(request, archive, cache, _SINGLE)
+    return _send_one(asked, find_instances(archive, request.tenant, study, series), thumbnail=True)
+
+
+def retrieve_thumbnail_instance(
+    request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
+) -> Response:
+    """Send a small picture of an instance."""
+    asked = Asked.of(request, archive, cache, _SINGLE)
+    stored = find_instance(archive, request.tenant, study, series, sop)
+    return _send_one(asked, [stored], thumbnail=True)
+
+
+def retrieve_thumbnail_frames(
+    request: Request,
+    study: str,
+    series: str,
+    sop: str,
+    frames: str,
+    *,
+    archive: Archive,
+    cache: Cache,
+) -> Response:
+    """Send a small picture of a frame, of several the first (PS3.18 §10.4.3.3.4: one only)."""
+    number = parse_frame_list(frames)[0]
+    asked = Asked.of(request, archive, cache, _SINGLE)
+    stored = find_instance(archive, request.tenant, study, series, sop)
+    return _send_one(asked, [stored], number, thumbnail=True)
+
+
+def _send_one(
+    asked: Asked, found: Sequence[Stored], frame: int | None = None, *, thumbnail: bool = False
+) -> Response:
+    """Send one picture; of several instances, of the first that has one."""
+    media_type, headers = asked.chosen.media_type, asked.headers
+    # Of what is asked and of the versions of files: known before anything is decoded.
+    digest = hashlib.sha256(
+        repr((_VERSION, thumbnail, frame, asked.parameters, media_type)).encode()
+    )
+    for one in found:
+        digest.update(f"{one.version}\n".encode())
+    tag = digest.hexdigest()[:32]
+    headers["ETag"] = f'"{tag}"'
+    if asked.request.http.if_none_match.contains_weak(tag):
+        return Response(None, 304, headers)
+    refused: PacslessError | None = None
+    for stored in candidates(found):
+        try:
+            data, _ = _render(asked, stored, frame, thumbnail=thumbnail)
+            return Response(data, 200, headers, content_type=media_type)
+        except PacslessError as error:
+            if error.status >= 500:
+                raise
+            refused = refused or error
+    raise refused or NotFound("no-image", "there is no image")
+
+
+def candidates(found: Sequence[Stored]) -> list[Stored]:
+    """Return some instances to stand for all: of the largest series first, its middle first.
+
+    Neither needs a file to be read, and the same instances give the same answer.
+    """
+    series: dict[str, list[Stored]] = {}
+    for one in found:
+        series.setdefault(one.identity.series_instance_uid, []).append(one)
+    chosen: dict[Stored, None] = {}
+    largest = sorted(series.values(), key=len, reverse=True)
+    for share in (1 / 2, 1 / 4, 3 / 4, 0):
+        chosen |= dict.fromkeys(one[int(len(one) * share)] for one in largest)
+    return list(chosen)[:_TRIED]
+
+
+def _send_all(asked: Asked, found: Sequence[Stored]) -> Response:
+    return _send_parts(asked, [(one, None) for one in found], lenient=True)
+
+
+def _send_frames(asked: Asked, stored: Stored, frames: Sequence[int]) -> Response:
+    return _send_parts(asked, [(stored, number) for number in frames], lenient=False)
+
+
+def _send_parts(
+    asked: Asked, targets: Sequence[tuple[Stored, int | None]], *, lenient: bool
+) -> Response:
+    if len(targets) > MAX_PARTS:
+        raise BadRequest(
+            "too-many", f"no more than {MAX_PARTS} pictures are sent at once: ask for fewer"
+        )
+    parts = _parts(asked, targets, lenient=lenient)
+    first = next(parts)  # what is refused altogether is so before the first byte
+    body = Multipart(chain([first], parts), asked.chosen.media_type)
+    # Nobody reads the rest of an answer to HEAD.
+    content = iter(body) if asked.request.http.method == "GET" else None
+    return Response(content, 200, asked.headers, content_type=body.content_type)
+
+
+def _parts(
+    asked: Asked, targets: Sequence[tuple[Stored, int | None]], *, lenient: bool
+) -> Iterator[Part]:
+    """Render one picture after the other, each when the one before is sent.
+
+    `lenient` leaves out what cannot be rendered, unless nothing can.
+    """
+    refused: PacslessError | None = None
+    sent = False
+    for stored, frame in targets:
+        try:
+            data, number = _render(asked, stored, frame)
+        except PacslessError as error:
+            if not lenient or error.status >= 500:
+                raise
+            refused = refused or error
+            continue
+        sent = True
+        url = f"{instance_url(asked.request.root, stored.identity)}/frames/{number}/rendered"
+        yield Part(asked.chosen.content_type, len(data), [data].__iter__, url)
+    if not sent:
+        raise refused or NotFound("no-image", "there is no image")
+
+
+def _render(
+    asked: Asked, stored: Stored, frame: int | None, *, thumbnail: bool = False
+) -> tuple[bytes, int]:
+    """Return a picture, and the number of the frame it shows: the representative one if None."""
+    with open_image(asked.archive, asked.cache, stored) as opened:
+        number = frame or opened.representative
+        media_type = asked.chosen.media_type
+        return render(opened, number, asked.parameters, media_type, thumbnail=thumbnail), number

@@ -1,0 +1,34 @@
+"""The rendered resources of WADO-RS, each with its clause (PS3.18 Tables 10.4.1-3, 10.4.1-4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from functions.rendered import retrieve
+from pacsless.web import Route
+
+_STUDY: Final = "/studies/<uid:study>"
+_SERIES: Final = f"{_STUDY}/series/<uid:series>"
+_INSTANCE: Final = f"{_SERIES}/instances/<uid:sop>"
+_FRAMES: Final = f"{_INSTANCE}/frames/<frames>"
+
+ROUTES: Final = [
+    *(
+        Route("GET", f"{resource}/rendered", handler, "PS3.18 §10.4.1.1.3")
+        for resource, handler in (
+            (_STUDY, retrieve.retrieve_rendered_study),
+            (_SERIES, retrieve.retrieve_rendered_series),
+            (_INSTANCE, retrieve.retrieve_rendered_instance),
+            (_FRAMES, retrieve.retrieve_rendered_frames),
+        )
+    ),
+    *(
+        Route("GET", f"{resource}/thumbnail", handler, "PS3.18 §10.4.1.1.4")
+        for resource, handler in (
+            (_STUDY, retrieve.retrieve_thumbnail_study),
+            (_SERIES, retrieve.retrieve_thumbnail_series),
+            (_INSTANCE, retrieve.retrieve_thumbnail_instance),
+            (_FRAMES, retrieve.retrieve_thumbnail_frames),
+        )
+    ),
+]
