@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -17,7 +17,7 @@ from pacsless.dicom.dataset import Header
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import Limits, read_header
 from pacsless.dicom.transfer_syntaxes import lookup, name
-from pacsless.errors import NotAcceptable, NotFound, Unprocessable
+from pacsless.errors import NotAcceptable, NotFound, Unavailable, Unprocessable
 from pacsless.instances import frame_table, open_servable, stored_syntax
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ _LIMITS: Final = Limits(inline_bytes=1 << 18)
 """Lookup tables of 65,536 entries are read with the header."""
 _SLACK: Final = 1 << 20
 _LARGE: Final = 8 << 20
+_PATIENCE: Final = 20.0
+"""Seconds to wait for a turn: a client behind nginx waits no more than 60 for its answer."""
 # Threads are many, memory is not: two frames at a time, of large ones one.
-_turn: Final = threading.Semaphore(2)
-_large_turn: Final = threading.Lock()
+_turns: Final = threading.Semaphore(2)
+_large_turns: Final = threading.Semaphore(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Opened:
 
     @property
     def representative(self) -> int:
-        """Return the number of the frame that stands for all (PS3.3 §C.7.6.6)."""
+        """Return the number of the frame that stands for all, by (0028,6010)."""
         number = integer(self.header, "RepresentativeFrameNumber", 1)
         return number if 1 <= number <= self.table.number_of_frames else 1
 
@@ -89,6 +91,8 @@ def render(
     ------
     NotFound
         If there is no such frame, or a thumbnail would show who the patient is.
+    Unavailable
+        If others are rendering, and it takes too long.
     """
     image, table = opened.image, opened.table
     if thumbnail:
@@ -102,7 +106,7 @@ def render(
     pieces = table.ranges(frame)
     if sum(length for _, length in pieces) > 2 * image.native_bytes + _SLACK:
         raise Unprocessable("too-large", "the frame is larger than its pixels")
-    with _turn, _large_turn if image.rows * image.columns > _LARGE else nullcontext():
+    with _turn(large=image.rows * image.columns > _LARGE):
         data = b"".join(_read(opened.file, offset, length) for offset, length in pieces)
         bit_offset = 0 if table.is_encapsulated else table.bit_offset(frame)
         samples, photometric = decode(data, image, table.transfer_syntax, bit_offset)
@@ -111,6 +115,16 @@ def render(
         shown = show(samples, photometric, image, opened.header, frame=frame, window=window)
         del samples
         return encode(draw(shown, parameters.viewport), media_type, parameters.quality)
+
+
+@contextmanager
+def _turn(*, large: bool) -> Iterator[None]:
+    with ExitStack() as held:
+        for turns in (_large_turns, _turns) if large else (_turns,):
+            if not turns.acquire(timeout=_PATIENCE):
+                raise Unavailable("busy", "too much is being rendered: try again in a moment")
+            held.callback(turns.release)
+        yield
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:

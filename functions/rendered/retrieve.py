@@ -69,7 +69,7 @@ class Asked:
         """Headers of every answer."""
         headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
         if self.parameters.unsupported:
-            # PS3.18 §8.3.5.1.1: what is not burned in, or not done, is said.
+            # What is not burned in, or not done, is said (PS3.18 §8.3.5.1).
             told = ", ".join(self.parameters.unsupported)
             service = self.request.base_url
             headers["Warning"] = f"299 {service}: these parameters are not supported: {told}"
@@ -230,8 +230,8 @@ def _send_parts(
     parts = _parts(asked, targets, lenient=lenient)
     first = next(parts)  # what is refused altogether is so before the first byte
     body = Multipart(chain([first], parts), asked.chosen.media_type)
-    # Nobody reads the rest of an answer to HEAD.
-    content = iter(body) if asked.request.http.method == "GET" else None
+    # Nobody reads the rest of an answer to HEAD; an iterator has no length to state.
+    content = iter(body) if asked.request.http.method == "GET" else iter(())
     return Response(content, 200, asked.headers, content_type=body.content_type)
 
 

@@ -1,4 +1,4 @@
-"""The rendered resources of WADO-RS, each with its clause (PS3.18 Tables 10.4.1-3, 10.4.1-4)."""
+"""The rendered resources of WADO-RS, each with the clause that specifies it."""
 
 from __future__ import annotations
 

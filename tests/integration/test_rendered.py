@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
 
-from functions.rendered import retrieve
+from functions.rendered import render, retrieve
 from functions.rendered.retrieve import candidates
 from pacsless import resources
 from pacsless.access_log import route_of
@@ -236,6 +237,17 @@ def test_an_answer_has_a_limit(pacs: Pacs, monkeypatch: pytest.MonkeyPatch) -> N
     assert pacs.get(f"{identity.subject}/rendered", PARTS).status_code == 400
 
 
+def test_who_waits_too_long_is_told_so(pacs: Pacs, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity, _ = pacs.put("CT_small.dcm")
+    monkeypatch.setattr(render, "_turns", threading.Semaphore(0))
+    monkeypatch.setattr(render, "_PATIENCE", 0.01)
+    response = pacs.get(f"{identity.subject}/rendered")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert pacs.get(f"{identity.series.subject}/rendered").status_code == 503
+    monkeypatch.undo()
+    picture(pacs.get(f"{identity.subject}/rendered"))
+
+
 def test_the_largest_series_stands_for_a_study() -> None:
     def stored(series: str, number: int) -> Stored:
         return Stored(InstanceIdentity("default", "1.2", series, f"1.2.{number}"), 1, 0.0)
@@ -280,6 +292,7 @@ def test_head_says_what_get_would(pacs: Pacs) -> None:
     assert head.headers["Content-Length"] == got.headers["Content-Length"]
     head = pacs.client.head(f"/{identity.series.subject}/rendered")
     assert (head.status_code, head.data) == (200, b"")
+    assert "Content-Length" not in head.headers
 
 
 def test_another_tenants_images_do_not_exist(pacs: Pacs) -> None:
