@@ -237,7 +237,7 @@ class FollowedLog:
     def _reopen(self) -> None:
         try:
             pid = int(self._nginx_pid.read_text())
-            if b"nginx" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "nginx":
                 os.kill(pid, signal.SIGUSR1)
         except (OSError, ValueError):
             _log.info("nginx is not running; it opens its log when it starts")
