@@ -57,8 +57,9 @@ crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 G
 faults: setup-test ## Kill every part of a stack under load, 20 rounds, and replay its topics: an hour
 	@$(PYTHON) -m tests.faults $(FAULTS)
 
-docs: setup ## Renew the tables made from code
+docs: setup ## Renew the tables and the descriptions of the service made from code
 	@$(PYTHON) -m pacsless.readme README.md
+	@$(PYTHON) -m pacsless.capabilities schemas/dicomweb
 
 lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
 	@$(LOCK) pyproject.toml --extra stack --extra plot --extra dev -o requirements/dev.txt

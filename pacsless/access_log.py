@@ -46,6 +46,7 @@ _RESOURCE: Final = re.compile(
 _FIXED: Final = {
     "/series": "search_series", "/instances": "search_instances",
     "/changefeed": "read_change_feed", "/changefeed/latest": "read_latest_change",
+    "/openapi.json": "retrieve_openapi_document",
 }  # fmt: skip
 _PLURAL: Final = {"study": "studies", "series": "series", "instance": "instances"}
 
@@ -76,6 +77,8 @@ def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
     root = _ROOT.match(path)
     resource = path[root.end() :].rstrip("/") if root else ""
     found = _RESOURCE.fullmatch(resource)
+    if root and not resource and method == "OPTIONS":
+        return "retrieve_capabilities", ("", "", "")
     if resource in _FIXED or not found:
         return _FIXED.get(resource, "other"), ("", "", "")
     about = (_uid(found["study"]), _uid(found["series"]), _uid(found["instance"]))

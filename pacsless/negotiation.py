@@ -54,6 +54,14 @@ class Representation:
             return self.media_type
         return f"{self.media_type}; transfer-syntax={self.transfer_syntax}"
 
+    @property
+    def media_range(self) -> str:
+        """How an Accept header asks for it."""
+        if not self.multipart:
+            return self.content_type
+        syntax = f"; transfer-syntax={self.transfer_syntax}" if self.transfer_syntax else ""
+        return f'{MULTIPART}; type="{self.media_type}"{syntax}'
+
 
 def choose(
     accept: str | None, offers: Sequence[Representation], query: str | None = None
@@ -90,14 +98,7 @@ def choose(
 
 
 def _told(offers: Sequence[Representation]) -> str:
-    said = [
-        f'{MULTIPART}; type="{offer.media_type}"'
-        + (f"; transfer-syntax={offer.transfer_syntax}" if offer.transfer_syntax else "")
-        if offer.multipart
-        else offer.content_type
-        for offer in offers
-    ]
-    return " or ".join(said) or "nothing"
+    return " or ".join(offer.media_range for offer in offers) or "nothing"
 
 
 def _quality(offer: Representation, ranges: Sequence[MediaRange]) -> float:

@@ -4,7 +4,8 @@
 
     ROUTES = [
         Route("GET", "/studies/<uid:study>/series/<uid:series>/instances/<uid:sop>",
-              retrieve_instance, "PS3.18 §10.4.1.1.3"),
+              retrieve_instance, "PS3.18 §10.4.1.1.3",
+              Capability("Retrieve Instance", (Representation("application/dicom"),))),
     ]
     wado_rs = serves("wado_rs", ROUTES)
 
@@ -21,7 +22,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -34,6 +35,7 @@ from werkzeug.wsgi import FileWrapper
 
 from pacsless import metrics, resources, worker
 from pacsless.archive import Archive
+from pacsless.capabilities import Capability
 from pacsless.errors import NotFound, PacslessError
 from pacsless.identity import valid_tenant, valid_uid
 from pacsless.settings import Settings
@@ -58,6 +60,9 @@ class Route:
     handler: Callable[..., Response]
     clause: str
     """Where it is specified: ``PS3.18 §10.4.1.1.3``."""
+    # Not of its hash, which werkzeug wants: it holds JSON Schemas.
+    capability: Capability | None = field(default=None, hash=False)
+    """What it can, for the documents clients read; None if it only tells that it cannot yet."""
 
     @property
     def name(self) -> str:

@@ -8,9 +8,11 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.change_feed.changes import described, latest, read
-from functions.change_feed.feed import Change, Page, entry, parse
+from functions.change_feed.feed import DEFAULT_LIMIT, MOST, Change, Page, entry, parse
 from pacsless.archive import Archive
+from pacsless.capabilities import Capability, Parameter
 from pacsless.entries import EntryMemory
+from pacsless.negotiation import Representation
 from pacsless.postgres import Database
 from pacsless.settings import Settings
 from pacsless.web import Request, Route
@@ -70,7 +72,57 @@ def _json(body: bytes) -> Response:
 _FRESH: Final = {"Cache-Control": "no-store"}
 _CLAUSE: Final = "docs/change-feed.md"
 
+_UID: Final = {"type": "string"}
+_ENTRY: Final = {
+    "type": "object",
+    "required": [
+        "sequence", "studyInstanceUid", "seriesInstanceUid", "sopInstanceUid", "action",
+        "timestamp", "state",
+    ],
+    "properties": {
+        "sequence": {"type": "integer", "minimum": 1},
+        "studyInstanceUid": _UID,
+        "seriesInstanceUid": _UID,
+        "sopInstanceUid": _UID,
+        "action": {"enum": ["create", "update", "delete"]},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "state": {"enum": ["current", "replaced", "deleted"]},
+        "metadata": {"$ref": "#/components/schemas/DicomJsonModel"},
+    },
+}  # fmt: skip
+_JSON: Final = (Representation("application/json"),)
+_OFFSET: Final = Parameter(
+    "offset",
+    "The number after which entries start: what the client has seen already.",
+    {"type": "integer", "minimum": 0, "default": 0},
+)
+_LIMIT: Final = Parameter(
+    "limit",
+    "Entries at most.",
+    {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT},
+)
+_INCLUDE_METADATA: Final = Parameter(
+    "includeMetadata", "Whether entries have metadata.", {"type": "boolean", "default": True}
+)
+
 ROUTES: Final = (
-    Route("GET", "/changefeed", read_change_feed, _CLAUSE),
-    Route("GET", "/changefeed/latest", read_latest_change, _CLAUSE),
+    Route(
+        "GET",
+        "/changefeed",
+        read_change_feed,
+        _CLAUSE,
+        Capability(
+            "Read Change Feed",
+            _JSON,
+            (_OFFSET, _LIMIT, _INCLUDE_METADATA),
+            schema={"type": "array", "items": _ENTRY},
+        ),
+    ),
+    Route(
+        "GET",
+        "/changefeed/latest",
+        read_latest_change,
+        _CLAUSE,
+        Capability("Read Latest Change", _JSON, (_INCLUDE_METADATA,), (204,), _ENTRY),
+    ),
 )

@@ -39,7 +39,7 @@ _WILD: Final = re.compile(r"[*?]")
 _UNSIGNED: Final = re.compile(r"\d{1,18}", re.ASCII)
 _UIDS: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
 # Extensions of PS3.18 that change what matches; without them it is as if "false".
-_UNSUPPORTED: Final = {
+UNSUPPORTED: Final = {
     "fuzzymatching": "The fuzzymatching parameter is not supported. Only literal matching has "
     "been performed.",
     "emptyvaluematching": "The emptyvaluematching parameter is not supported. Empty Value "
@@ -148,11 +148,11 @@ def _read(draft: _Draft, level: Level, name: str, value: str) -> None:
         case "includefield":
             for one in value.split(","):
                 _include(draft, one.strip())
-        case _ if name in _UNSUPPORTED:
+        case _ if name in UNSUPPORTED:
             if value not in ("true", "false"):
                 raise BadRequest("query", f"{name} is true or false")
             if value == "true":
-                draft.warnings.append(_UNSUPPORTED[name])
+                draft.warnings.append(UNSUPPORTED[name])
         case _ if name in _ELSEWHERE:
             return
         case _:

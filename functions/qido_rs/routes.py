@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from werkzeug.wrappers import Response
 
 from functions.qido_rs.attributes import Level
+from functions.qido_rs.parameters import parameters
 from functions.qido_rs.query import parse
 from functions.qido_rs.search import Results, search
 from pacsless.archive import Archive
+from pacsless.capabilities import DICOM_JSON, Capability
 from pacsless.negotiation import Representation, choose
 from pacsless.postgres import Database
 from pacsless.representations import ATTRIBUTES, native_models
@@ -103,11 +106,29 @@ def search_instances(
 
 _CLAUSE: Final = "PS3.18 §10.6"
 
+
+def _search(rule: str, handler: Callable[..., Response], summary: str, level: Level) -> Route:
+    about = Capability(summary, ATTRIBUTES, parameters(level), (204, 406), DICOM_JSON)
+    return Route("GET", rule, handler, _CLAUSE, about)
+
+
+_SERIES: Final = "/studies/<uid:study>/series"
+
 ROUTES: Final = (
-    Route("GET", "/studies", search_studies, _CLAUSE),
-    Route("GET", "/series", search_series, _CLAUSE),
-    Route("GET", "/instances", search_instances, _CLAUSE),
-    Route("GET", "/studies/<uid:study>/series", search_series, _CLAUSE),
-    Route("GET", "/studies/<uid:study>/instances", search_instances, _CLAUSE),
-    Route("GET", "/studies/<uid:study>/series/<uid:series>/instances", search_instances, _CLAUSE),
+    _search("/studies", search_studies, "Search for Studies", Level.STUDIES),
+    _search("/series", search_series, "Search for Series", Level.SERIES),
+    _search("/instances", search_instances, "Search for Instances", Level.INSTANCES),
+    _search(_SERIES, search_series, "Search for Study Series", Level.SERIES),
+    _search(
+        "/studies/<uid:study>/instances",
+        search_instances,
+        "Search for Study Instances",
+        Level.INSTANCES,
+    ),
+    _search(
+        f"{_SERIES}/<uid:series>/instances",
+        search_instances,
+        "Search for Study Series Instances",
+        Level.INSTANCES,
+    ),
 )

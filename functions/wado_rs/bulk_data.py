@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent, whole
+from functions.wado_rs.capabilities import DOCUMENTS
 from functions.wado_rs.frames import frame_offers, frame_parts
 from functions.wado_rs.response import accepted, extent_response, multipart_response
 from pacsless.archive import Archive
@@ -31,9 +32,6 @@ from pacsless.web import Request
 _PATH: Final = re.compile(r"[0-9A-Fa-f]{8}(?:/[0-9]{1,9}/[0-9A-Fa-f]{8}){0,64}", re.ASCII)
 _PIXEL_DATA: Final = "7FE00010"
 _ENCAPSULATED_DOCUMENT: Final = "00420011"
-# (0042,0012) says what a document is, and is as hostile as its sender: HTML or
-# SVG under their own type would run as a page of ours.
-_DOCUMENTS: Final = frozenset({"application/pdf", "model/stl", "model/obj", "model/mtl"})
 
 
 def retrieve_bulk_data(
@@ -103,7 +101,7 @@ def _value_offers(header: Header, path: str) -> list[Representation]:
     media_types = [OCTET_STREAM]
     if path == _ENCAPSULATED_DOCUMENT:
         said = str(header.get("MIMETypeOfEncapsulatedDocument") or "").strip().lower()
-        media_types += [said] if said in _DOCUMENTS else []
+        media_types += [said] if said in DOCUMENTS else []
     return [
         Representation(
             media_type,

@@ -12,6 +12,7 @@ from pacsless.stack.errors import StackError
 from pacsless.stack.settings import LOOPBACK, REPOSITORY, StackSettings
 
 NGINX_TEMPLATE: Final = REPOSITORY / "charts" / "pacsless" / "files" / "nginx.conf.template"
+CAPABILITIES: Final = REPOSITORY / "schemas" / "dicomweb"
 VIEWER: Final = REPOSITORY / "viewer" / "dist"
 
 # A cache only: nothing is kept, and what is old makes room.
@@ -60,6 +61,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "ACCESS_LOG": str(settings.access_log),
         "ARCHIVE_ROOT": str(settings.archive_root),
         "VIEWER_ROOT": str(VIEWER),
+        "CAPABILITIES": str(CAPABILITIES),
         "DEFAULT_TENANT": settings.client().tenant,
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
         "RENDERED": f"{LOOPBACK}:{functions['rendered']}",

@@ -38,6 +38,7 @@ DOORS = {
 """Library → the only places that may import it."""
 
 PURE = {
+    "pacsless.capabilities",
     "pacsless.columns",
     "pacsless.dicom",
     "pacsless.dicomweb",

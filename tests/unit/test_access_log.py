@@ -34,6 +34,7 @@ def entry(number: int, **changes: Any) -> bytes:
         ("/dicom-web/series", "search_series", ("", "", "")),
         ("/dicom-web/instances", "search_instances", ("", "", "")),
         ("/dicom-web/changefeed", "read_change_feed", ("", "", "")),
+        ("/dicom-web/openapi.json", "retrieve_openapi_document", ("", "", "")),
         ("/tenants/a/dicom-web/changefeed/latest", "read_latest_change", ("", "", "")),
         ("/dicom-web/studies/1.2/series", "search_series", ("1.2", "", "")),
         ("/dicom-web/studies/1.2/instances", "search_instances", ("1.2", "", "")),
@@ -76,6 +77,13 @@ def entry(number: int, **changes: Any) -> bytes:
 )  # fmt: skip
 def test_routes(path: str, route: str, uids: tuple[str, str, str]) -> None:
     assert route_of("GET", path) == (route, uids)
+
+
+@pytest.mark.parametrize("path", ["/dicom-web", "/dicom-web/", "/tenants/a/dicom-web"])
+def test_capabilities_are_options_of_the_root(path: str) -> None:
+    assert route_of("OPTIONS", path) == ("retrieve_capabilities", ("", "", ""))
+    assert route_of("GET", path)[0] == "other"
+    assert route_of("OPTIONS", "/")[0] == "other"
 
 
 def test_a_line_becomes_an_event_without_the_query() -> None:

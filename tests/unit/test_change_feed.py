@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from functions.change_feed.feed import DEFAULT_LIMIT, MOST, Change, Page, entry, parse
+from functions.change_feed.routes import ROUTES
 from pacsless.errors import BadRequest
+from pacsless.web import Route
 
 AT = datetime(2026, 11, 23, 9, 0, 0, 1, tzinfo=timezone(timedelta(hours=1)))
 CHANGE = Change(7, "1.2", "1.2.3", "1.2.3.4", "update", AT, "current")
@@ -74,3 +76,14 @@ def test_an_entry() -> None:
     line = json.dumps(metadata, ensure_ascii=False).encode()
     assert json.loads(entry(CHANGE, line)) == expected | {"metadata": metadata}
     assert AT.astimezone(UTC).hour == 8
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.rule)
+def test_what_clients_are_told_of_is_taken(route: Route) -> None:
+    assert route.capability is not None
+    defaults = {one.name: str(one.schema["default"]) for one in route.capability.parameters}
+    assert parse(defaults.items(), latest=route.rule.endswith("latest")) == Page()
+    for one in route.capability.parameters:
+        if "maximum" in one.schema:
+            with pytest.raises(BadRequest):
+                parse([(one.name, str(one.schema["maximum"] + 1))])

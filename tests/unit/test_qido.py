@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.qido_rs.attributes import KEYS, Kind, Level, attribute_path
+from functions.qido_rs.parameters import parameters
 from functions.qido_rs.query import (
     MOST_ANYWHERE,
     MOST_WITHIN_STUDY,
@@ -137,3 +138,24 @@ def test_unsupported_matching_is_named() -> None:
     assert query.matches == ()
     assert len(query.warnings) == 3
     assert not any("foo" in one for one in query.warnings)
+
+
+@pytest.mark.parametrize("level", Level)
+def test_what_clients_are_told_of_is_applied(level: Level) -> None:
+    values = {"includefield": "all", "accept": "*/*"}
+    for one in parameters(level):
+        by_type = {"integer": "1", "boolean": "false", "string": "1.2"}
+        value = values.get(one.name, by_type[one.schema["type"]])
+        if one.name.endswith(("Date", "Time")):
+            value = "20260101" if one.name.endswith("Date") else "10"
+        if one.name.endswith("Number") and one.name != "AccessionNumber":
+            value = "1"
+        query = parse(level, [(one.name, value)])
+        assert query.warnings == (), one.name
+        assert bool(query.matches) == (one.name[0].isupper()), one.name
+
+
+def test_every_key_is_told_of() -> None:
+    told = {attribute_path(one.name) for one in parameters(Level.INSTANCES)}
+    bare = {path[9:] for path in KEYS if "." in path}
+    assert told >= KEYS.keys() - bare

@@ -1,0 +1,49 @@
+"""What the routes of WADO-RS can, for those who ask: the representations of each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pacsless.capabilities import ACCEPT, DICOM_JSON, Capability
+from pacsless.dicom.transfer_syntaxes import STORABLE, lookup
+from pacsless.negotiation import OCTET_STREAM, Representation
+from pacsless.representations import ATTRIBUTES
+
+_DICOM: Final = Representation("application/dicom", multipart=True)
+_DICOM_ALONE: Final = Representation("application/dicom")
+# As `frame_offers` has them: octet stream before what the frames are stored as.
+_STORED: Final = (
+    OCTET_STREAM,
+    *sorted({lookup(uid).media_type for uid in STORABLE} - {OCTET_STREAM}),
+)
+DOCUMENTS: Final = ("application/pdf", "model/mtl", "model/obj", "model/stl")
+"""Encapsulated documents that come under their own media type, too.
+
+(0042,0012) says what a document is, and is as hostile as its sender: HTML or
+SVG under their own type would run as a page of ours.
+"""
+
+
+def _both(*media_types: str) -> tuple[Representation, ...]:
+    return tuple(
+        Representation(media_type, multipart=multipart)
+        for multipart in (True, False)
+        for media_type in media_types
+    )
+
+
+_RANGES: Final = (206, 406, 416)
+
+STUDY: Final = Capability("Retrieve Study", (_DICOM,), (ACCEPT,), (406,))
+SERIES: Final = Capability("Retrieve Series", (_DICOM,), (ACCEPT,), (406,))
+INSTANCE: Final = Capability(
+    "Retrieve Instance", (_DICOM, _DICOM_ALONE), (ACCEPT,), (*_RANGES, 304)
+)
+FRAMES: Final = Capability("Retrieve Frames", _both(*_STORED), (ACCEPT,), _RANGES)
+BULK_DATA: Final = Capability("Retrieve Bulkdata", _both(*_STORED, *DOCUMENTS), (ACCEPT,), _RANGES)
+
+
+def metadata(level: str) -> Capability:
+    """Metadata of a study, a series or an instance."""
+    summary = f"Retrieve {level} Metadata"
+    return Capability(summary, ATTRIBUTES, (ACCEPT,), (304, 406), DICOM_JSON)
