@@ -16,8 +16,8 @@ from typing import Final
 
 from werkzeug.wrappers import Response
 
+from functions.rendered.capabilities import MULTIPART, SINGLE
 from functions.rendered.parameters import Parameters, parse_parameters
-from functions.rendered.picture import GIF, JPEG, PNG
 from functions.rendered.render import open_image, render
 from pacsless.archive import Archive
 from pacsless.cache import Cache
@@ -35,8 +35,6 @@ _VERSION: Final = 1
 """To be raised when the same request gives another picture, as it is part of every ETag."""
 _TRIED: Final = 16
 """Instances looked at for one that has a thumbnail."""
-_SINGLE: Final = [Representation(one) for one in (JPEG, PNG, GIF)]
-_MULTIPART: Final = [Representation(one, multipart=True) for one in (JPEG, PNG, GIF)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def retrieve_rendered_study(
     request: Request, study: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of each image of a study."""
-    asked = Asked.of(request, archive, cache, _MULTIPART)
+    asked = Asked.of(request, archive, cache, MULTIPART)
     return _send_all(asked, find_instances(archive, request.tenant, study))
 
 
@@ -88,7 +86,7 @@ def retrieve_rendered_series(
     request: Request, study: str, series: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of each image of a series."""
-    asked = Asked.of(request, archive, cache, _MULTIPART)
+    asked = Asked.of(request, archive, cache, MULTIPART)
     return _send_all(asked, find_instances(archive, request.tenant, study, series))
 
 
@@ -96,7 +94,7 @@ def retrieve_rendered_instance(
     request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of an instance, or as parts one of each of its frames."""
-    asked = Asked.of(request, archive, cache, _SINGLE + _MULTIPART)
+    asked = Asked.of(request, archive, cache, SINGLE + MULTIPART)
     stored = find_instance(archive, request.tenant, study, series, sop)
     if not asked.chosen.multipart:
         return _send_one(asked, [stored])
@@ -117,7 +115,7 @@ def retrieve_rendered_frames(
 ) -> Response:
     """Send a picture of each frame asked for."""
     numbers = parse_frame_list(frames)
-    offers = _SINGLE + _MULTIPART if len(numbers) == 1 else _MULTIPART
+    offers = SINGLE + MULTIPART if len(numbers) == 1 else MULTIPART
     asked = Asked.of(request, archive, cache, offers)
     stored = find_instance(archive, request.tenant, study, series, sop)
     if not asked.chosen.multipart:
@@ -132,7 +130,7 @@ def retrieve_thumbnail_study(
     request: Request, study: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a small picture that stands for a study."""
-    asked = Asked.of(request, archive, cache, _SINGLE)
+    asked = Asked.of(request, archive, cache, SINGLE)
     return _send_one(asked, find_instances(archive, request.tenant, study), thumbnail=True)
 
 
@@ -140,7 +138,7 @@ def retrieve_thumbnail_series(
     request: Request, study: str, series: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a small picture that stands for a series."""
-    asked = Asked.of(request, archive, cache, _SINGLE)
+    asked = Asked.of(request, archive, cache, SINGLE)
     return _send_one(asked, find_instances(archive, request.tenant, study, series), thumbnail=True)
 
 
@@ -148,7 +146,7 @@ def retrieve_thumbnail_instance(
     request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a small picture of an instance."""
-    asked = Asked.of(request, archive, cache, _SINGLE)
+    asked = Asked.of(request, archive, cache, SINGLE)
     stored = find_instance(archive, request.tenant, study, series, sop)
     return _send_one(asked, [stored], thumbnail=True)
 
@@ -165,7 +163,7 @@ def retrieve_thumbnail_frames(
 ) -> Response:
     """Send a small picture of a frame, of several the first (PS3.18 §10.4.3.3.4: one only)."""
     number = parse_frame_list(frames)[0]
-    asked = Asked.of(request, archive, cache, _SINGLE)
+    asked = Asked.of(request, archive, cache, SINGLE)
     stored = find_instance(archive, request.tenant, study, series, sop)
     return _send_one(asked, [stored], number, thumbnail=True)
 

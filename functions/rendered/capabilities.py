@@ -1,0 +1,41 @@
+"""What the routes of rendered resources can, for those who ask."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from functions.rendered.parameters import MAX_SIDE
+from functions.rendered.picture import GIF, JPEG, PNG
+from pacsless.capabilities import ACCEPT, Capability, Parameter
+from pacsless.negotiation import Representation
+
+SINGLE: Final = tuple(Representation(one) for one in (JPEG, PNG, GIF))
+MULTIPART: Final = tuple(Representation(one, multipart=True) for one in (JPEG, PNG, GIF))
+
+_PARAMETERS: Final = (
+    ACCEPT,
+    Parameter(
+        "window",
+        "Which values are shown: center,width and linear, linear-exact or sigmoid.",
+        {"type": "string", "examples": ["40,400,linear"]},
+    ),
+    Parameter(
+        "viewport",
+        f"What the picture fits in, to {MAX_SIDE} pixels each way, and the region it shows:"
+        " vw,vh or vw,vh,sx,sy,sw,sh.",
+        {"type": "string", "examples": ["512,512"]},
+    ),
+    Parameter("quality", "Of JPEG.", {"type": "integer", "minimum": 1, "maximum": 100}),
+)
+_STATUSES: Final = (304, 400, 406)
+
+
+def rendered(level: str) -> Capability:
+    """Pictures of a study, a series, an instance or frames."""
+    offers = MULTIPART if level in ("Study", "Series") else SINGLE + MULTIPART
+    return Capability(f"Retrieve Rendered {level}", offers, _PARAMETERS, _STATUSES)
+
+
+def thumbnail(level: str) -> Capability:
+    """One small picture."""
+    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _PARAMETERS, _STATUSES)
