@@ -112,7 +112,9 @@ class _Watch:
         quiet_since: float | None = None
         while True:
             began = time.monotonic()
-            sample = self._look()
+            # What has arrived everywhere is not asked for any more: each answer of QIDO-RS
+            # is an event for the access log, and no worker would ever be let go of.
+            sample = self._look(arrived=quiet_since is not None)
             on_sample(sample)
             state = (sample.acknowledged, sample.backlog, sample.indexed, sample.described,
                      sample.loaded)  # fmt: skip
@@ -132,7 +134,7 @@ class _Watch:
         if self._reader.is_alive():
             self._reader.join()
 
-    def _look(self) -> Sample:
+    def _look(self, *, arrived: bool) -> Sample:
         probes, timeline = self._probes, self.timeline
         # In the direction events go: what leaves one place meanwhile is seen in the next.
         at, acknowledged = self._now(), self._sending.acknowledged.count
@@ -142,7 +144,7 @@ class _Watch:
             (timeline.described, probes.described),
             (timeline.loaded, probes.loaded),
         ):
-            counts = question()
+            counts = None if arrived else question()
             if counts is not None:
                 milestone.see(counts, self._now())
         asked = self._probes.addresses

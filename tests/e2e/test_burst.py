@@ -13,10 +13,15 @@ from tests.ports import free_ports
 pytestmark = pytest.mark.stack
 
 
+def searches(stack: Stack) -> int:
+    return stack.settings.access_log.read_text().count('"path":"/dicom-web/studies"')
+
+
 def test_a_small_burst_arrives_everywhere(stack: Stack) -> None:
+    before = searches(stack)
     result = stack.run(
         "burst", "--instances", "50", "--studies", "3", "--senders", "2", "--patience", "120",
-        "--json",
+        "--interval", "0.2", "--after", "3", "--json",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
@@ -30,6 +35,10 @@ def test_a_small_burst_arrives_everywhere(stack: Stack) -> None:
     last = told["samples"][-1]
     assert (last["acknowledged"], last["backlog"], last["loaded"]) == (50, 0, 50)
     assert set(last["workers"]) >= {"extract_tags", "build_metadata", "load_doris"}
+    # Asking on would keep the workers of load_doris busy with the access log.
+    arrived = [one["at"] for one in told["samples"] if one["loaded"] == 50 and one["backlog"] == 0]
+    assert len(arrived) > 5
+    assert searches(stack) - before == len(told["samples"]) - len(arrived) + 1
     # What the burst counted is what the parts have.
     ((instances, studies),) = stack.sql(
         "SELECT count(*), count(DISTINCT study_instance_uid) FROM instance JOIN study"
