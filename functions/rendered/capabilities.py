@@ -27,15 +27,17 @@ _PARAMETERS: Final = (
     ),
     Parameter("quality", "Of JPEG.", {"type": "integer", "minimum": 1, "maximum": 100}),
 )
-_STATUSES: Final = (304, 400, 406)
+_STATUSES: Final = (400, 406)
 
 
 def rendered(level: str) -> Capability:
     """Pictures of a study, a series, an instance or frames."""
-    offers = MULTIPART if level in ("Study", "Series") else SINGLE + MULTIPART
-    return Capability(f"Retrieve Rendered {level}", offers, _PARAMETERS, _STATUSES)
+    if level in ("Study", "Series"):
+        return Capability(f"Retrieve Rendered {level}", MULTIPART, _PARAMETERS, _STATUSES)
+    summary = f"Retrieve Rendered {level}"
+    return Capability(summary, SINGLE + MULTIPART, _PARAMETERS, (304, *_STATUSES))
 
 
 def thumbnail(level: str) -> Capability:
     """One small picture."""
-    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _PARAMETERS, _STATUSES)
+    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _PARAMETERS, (304, *_STATUSES))

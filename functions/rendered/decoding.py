@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any, Final
 
 import imagecodecs
@@ -72,6 +73,8 @@ def decode(
     if transfer_syntax in _CODESTREAMS:
         return _compressed(data, image, transfer_syntax)
     if transfer_syntax == _RLE:
+        # Planes are whole in RLE (PS3.5 §G.2), whatever the header says.
+        image = replace(image, photometric=image.photometric.removesuffix("_422"))
         data = _run_lengths(data, image)
         return _native(data, image, planar=True), image.photometric
     if transfer_syntax == _DEFLATED_FRAME:
@@ -139,7 +142,10 @@ def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, s
         raise Unprocessable("bad-codestream", "the frame is not as large as the header says")
     photometric = image.photometric
     try:
-        if syntax in _JPEG and image.samples == 3:
+        if stream.is_lossless and image.samples == 3:
+            # What its samples are, the header says; libjpeg would refuse to convert them.
+            samples = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
+        elif syntax in _JPEG and image.samples == 3:
             # Many writers leave the header as it was before compression, so what
             # the JPEG says of its colours goes before what the header says.
             space = "RGB" if photometric == "RGB" else "YCBCR"
@@ -152,9 +158,9 @@ def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, s
         elif syntax in _JPEG_LS:
             samples = imagecodecs.jpegls_decode(data)
         elif syntax in _JPEG_2000:
-            samples = imagecodecs.jpeg2k_decode(data, numthreads=1)
+            samples = imagecodecs.jpeg2k_decode(stream.data, numthreads=1)
         else:
-            samples = imagecodecs.htj2k_decode(data)
+            samples = imagecodecs.htj2k_decode(stream.data)
     except (RuntimeError, ValueError):
         raise Unprocessable("bad-codestream", "the compressed frame is damaged") from None
     if photometric in ("YBR_RCT", "YBR_ICT"):

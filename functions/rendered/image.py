@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
+
+from pydicom.sequence import Sequence
 
 from pacsless.dicom.dataset import Header
 from pacsless.errors import BadRequest, NotAcceptable, NotFound
@@ -38,7 +41,7 @@ class ImagePixel:
     @property
     def is_subsampled(self) -> bool:
         """Whether native pixels share chrominance in pairs (PS3.3 §C.7.6.3.1.2)."""
-        return self.photometric == "YBR_FULL_422"
+        return self.photometric == "YBR_FULL_422" and not self.is_planar
 
     @property
     def native_bytes(self) -> int:
@@ -73,6 +76,8 @@ def image_pixel(header: Header) -> ImagePixel:
     allocated = floating or integer(header, "BitsAllocated")
     stored = allocated if floating else min(integer(header, "BitsStored", allocated), allocated)
     known = {1: _MONOCHROME | {"PALETTE COLOR"}, 3: _COLOUR}.get(samples, frozenset())
+    if floating or allocated == 1:
+        known &= _MONOCHROME
     if photometric not in known or allocated not in (1, 8, 16, 32, 64) or stored < 1:
         raise NotAcceptable("kind", "images of this photometric interpretation are not rendered")
     if allocated == 64 and not floating:
@@ -99,11 +104,18 @@ def integer(header: Header, keyword: str, default: int = 0) -> int:
 
 
 def numbers(header: Header, keyword: str) -> list[float]:
-    """Return the numbers of an element; none if one of them is no number."""
+    """Return the numbers of an element; none if one of them is no number, or none there is."""
     value: Any = header.get(keyword)
     if value is None or isinstance(value, str | bytes):
         return []
     try:
-        return [float(one) for one in (value if hasattr(value, "__iter__") else [value])]
+        found = [float(one) for one in (value if hasattr(value, "__iter__") else [value])]
     except (TypeError, ValueError, OverflowError):
         return []
+    return found if all(map(math.isfinite, found)) else []
+
+
+def items(header: Header, keyword: str) -> list[Header]:
+    """Return the items of a sequence; none if the element is another thing."""
+    value: Any = header.get(keyword)
+    return [one for one in value if isinstance(one, Header)] if isinstance(value, Sequence) else []

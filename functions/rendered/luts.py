@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.rendered.image import numbers
+from functions.rendered.image import items, numbers
 from functions.rendered.parameters import Window
 from pacsless.dicom.dataset import Header
 from pacsless.errors import Unprocessable
@@ -16,6 +16,7 @@ from pacsless.errors import Unprocessable
 Values = NDArray[np.float64]
 
 _MAX_ENTRIES: Final = 1 << 16
+_MAX_SEGMENTS: Final = 1 << 12
 _FUNCTIONS: Final = {"LINEAR": "linear", "LINEAR_EXACT": "linear-exact", "SIGMOID": "sigmoid"}
 
 
@@ -29,7 +30,7 @@ class Lut:
 
     def __call__(self, values: Values) -> Values:
         """Look values up; those outside get the first or the last entry (PS3.3 §C.11.1.1.1)."""
-        at = np.clip(values - self.first, 0, len(self.entries) - 1).astype(np.intp)
+        at = np.clip(np.nan_to_num(values) - self.first, 0, len(self.entries) - 1).astype(np.intp)
         found: Values = self.entries[at].astype(np.float64)
         return found
 
@@ -56,13 +57,12 @@ def lut(item: Header, descriptor: str, data: str) -> Lut | None:
 
 def frame_item(header: Header, frame: int, functional_group: str) -> Header:
     """Return what holds a frame's attributes: its functional group, or the data set itself."""
-    frames = header.get("PerFrameFunctionalGroupsSequence") or []
-    shared = header.get("SharedFunctionalGroupsSequence") or []
+    frames = items(header, "PerFrameFunctionalGroupsSequence")
+    shared = items(header, "SharedFunctionalGroupsSequence")
     for groups in (*frames[frame - 1 : frame], *shared[:1]):
-        found = groups.get(functional_group)
+        found = items(groups, functional_group)
         if found:
-            item: Header = found[0]
-            return item
+            return found[0]
     return header
 
 
@@ -80,7 +80,7 @@ class Rescale:
 
 def modality_lut(header: Header, frame: int) -> Lut | Rescale:
     """Return a frame's Modality LUT; the identity if it has none."""
-    for item in header.get("ModalityLUTSequence") or []:
+    for item in items(header, "ModalityLUTSequence"):
         found = lut(item, "LUTDescriptor", "LUTData")
         if found:
             return found
@@ -91,7 +91,7 @@ def modality_lut(header: Header, frame: int) -> Lut | Rescale:
 
 def voi_lut(header: Header, frame: int) -> Lut | Window | None:
     """Return the first VOI LUT, or the first window, of a frame (PS3.3 §C.11.2)."""
-    for item in (header.get("VOILUTSequence") or [])[:1]:
+    for item in items(header, "VOILUTSequence")[:1]:
         found = lut(item, "LUTDescriptor", "LUTData")
         if found:
             return found
@@ -147,7 +147,7 @@ def _expand(words: list[int], bits: int, count: int) -> list[int]:
     made: list[int] = []
     pending = [(0, len(words), -1)]  # position, end, how many segments are left; -1 if any
     steps = 0
-    while pending and len(made) < count and steps < _MAX_ENTRIES:
+    while pending and len(made) < count and steps < _MAX_SEGMENTS:
         steps += 1
         at, end, left = pending.pop()
         if at + 2 > end or left == 0:

@@ -9,8 +9,8 @@ from typing import Final
 
 from pacsless.errors import BadRequest
 
-MAX_SIDE: Final = 8192
-"""Of a viewport: 64 Mi pixels, as many as an image may have."""
+MAX_SIDE: Final = 4096
+"""Of a viewport: larger than any screen."""
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,16}(?:\.[0-9]{0,16})?|\.[0-9]{1,16})", re.ASCII)
 _SIZE: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")

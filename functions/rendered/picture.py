@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -11,11 +12,12 @@ from PIL import Image
 from PIL.Image import Resampling, Transpose
 
 from functions.rendered.parameters import Viewport
-from pacsless.errors import BadRequest
+from pacsless.errors import BadRequest, NotAcceptable
 
 JPEG: Final = "image/jpeg"
 PNG: Final = "image/png"
 GIF: Final = "image/gif"
+_LONGEST: Final = {JPEG: 65_500, GIF: 65_535}
 _GAP: Final = 3.0
 """Larger reductions begin with averages of whole pixels, which look the same and are quick."""
 
@@ -59,12 +61,22 @@ def _length(start: float, asked: float | None, whole: int) -> float:
 
 
 def encode(picture: Image.Image, media_type: str, quality: int) -> bytes:
-    """Write a picture; `quality` is for JPEG, the others lose nothing to it."""
+    """Write a picture; `quality` is for JPEG, the others lose nothing to it.
+
+    Raises
+    ------
+    NotAcceptable
+        If it is longer than the media type has.
+    """
     how: dict[str, dict[str, Any]] = {
         JPEG: {"format": "JPEG", "quality": quality},
         PNG: {"format": "PNG", "compress_level": 3},
         GIF: {"format": "GIF"},
     }
+    if max(picture.size) > _LONGEST.get(media_type, math.inf):
+        raise NotAcceptable(
+            "too-long", f"an {media_type} cannot be so long: ask for a viewport, or a PNG"
+        )
     out = io.BytesIO()
     picture.save(out, **how[media_type])
     return out.getvalue()

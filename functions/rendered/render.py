@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from functions.rendered.image import ImagePixel, image_pixel, integer
 from functions.rendered.parameters import Parameters
 from functions.rendered.picture import draw, encode, shrunk
 from functions.rendered.pipeline import show
+from pacsless import worker
 from pacsless.dicom.dataset import Header
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import Limits, read_header
@@ -34,6 +37,11 @@ _SLACK: Final = 1 << 20
 _LARGE: Final = 8 << 20
 _PATIENCE: Final = 20.0
 """Seconds to wait for a turn: a client behind nginx waits no more than 60 for its answer."""
+_LONGEST: Final = 60.0
+"""Seconds a picture may take; nothing but its process's end stops a decoder that loops in C."""
+_IDENTIFYING: Final = ("BurnedInAnnotation", "RecognizableVisualFeatures")
+_ODD: Final = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+_log: Final = logging.getLogger(__name__)
 # Threads are many, memory is not: two frames at a time, of large ones one.
 _turns: Final = threading.Semaphore(2)
 _large_turns: Final = threading.Semaphore(1)
@@ -96,7 +104,7 @@ def render(
     """
     image, table = opened.image, opened.table
     if thumbnail:
-        if str(opened.header.get("BurnedInAnnotation") or "").strip() == "YES":
+        if any(_says_yes(opened.header, keyword) for keyword in _IDENTIFYING):
             # PS3.18 §10.4.3.3.4: no thumbnail identifies the patient.
             raise NotFound(
                 "identifying", "the image may show who the patient is: it has no thumbnail"
@@ -106,25 +114,42 @@ def render(
     pieces = table.ranges(frame)
     if sum(length for _, length in pieces) > 2 * image.native_bytes + _SLACK:
         raise Unprocessable("too-large", "the frame is larger than its pixels")
-    with _turn(large=image.rows * image.columns > _LARGE):
+    viewport = parameters.viewport
+    drawn = viewport.width * viewport.height if viewport else 0
+    with _turn(large=max(image.rows * image.columns, drawn) > _LARGE), worker.running(_LONGEST):
         data = b"".join(_read(opened.file, offset, length) for offset, length in pieces)
         bit_offset = 0 if table.is_encapsulated else table.bit_offset(frame)
-        samples, photometric = decode(data, image, table.transfer_syntax, bit_offset)
-        del data
-        window = parameters.window
-        shown = show(samples, photometric, image, opened.header, frame=frame, window=window)
-        del samples
-        return encode(draw(shown, parameters.viewport), media_type, parameters.quality)
+        try:
+            samples, photometric = decode(data, image, table.transfer_syntax, bit_offset)
+            del data
+            window = parameters.window
+            shown = show(samples, photometric, image, opened.header, frame=frame, window=window)
+            del samples
+            return encode(draw(shown, viewport), media_type, parameters.quality)
+        except MemoryError:
+            raise Unavailable("memory", "there is no memory for the picture now") from None
+        except _ODD as odd:
+            # What nobody has thought of is the instance's own fault, and no other's.
+            _log.warning("not rendered", extra={"fields": {"error": type(odd).__name__}})
+            raise Unprocessable("unreadable", "the image cannot be rendered") from None
 
 
 @contextmanager
 def _turn(*, large: bool) -> Iterator[None]:
+    deadline = time.monotonic() + _PATIENCE
     with ExitStack() as held:
         for turns in (_large_turns, _turns) if large else (_turns,):
-            if not turns.acquire(timeout=_PATIENCE):
+            if not turns.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise Unavailable("busy", "too much is being rendered: try again in a moment")
             held.callback(turns.release)
         yield
+
+
+def _says_yes(header: Header, keyword: str) -> bool:
+    """Whether an element says YES, in any of its values and however it is spelt."""
+    value = header.get(keyword) or ""
+    values = [value] if isinstance(value, str) else value
+    return any(str(one).strip().upper() == "YES" for one in values)
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:

@@ -196,6 +196,20 @@ def test_images_that_are_not_rendered(pacs: Pacs, values: dict[str, Any], status
     assert 10 < len(response.text) < 300
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"BurnedInAnnotation": "Yes"},
+        {"BurnedInAnnotation": ["NO", "YES"]},
+        {"RecognizableVisualFeatures": "YES"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_whatever_may_show_the_patient_has_no_thumbnail(pacs: Pacs, values: dict[str, Any]) -> None:
+    identity = pacs.store(instance(**values))
+    assert pacs.get(f"{identity.subject}/thumbnail").status_code == 404
+
+
 def test_a_thumbnail_does_not_say_who_the_patient_is(pacs: Pacs) -> None:
     series, study = generate_uid(), generate_uid()
     marked = instance(BurnedInAnnotation="YES", SeriesInstanceUID=series, StudyInstanceUID=study)

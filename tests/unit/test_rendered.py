@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -26,14 +29,19 @@ from functions.rendered.parameters import (
 )
 from functions.rendered.picture import draw, encode
 from functions.rendered.pipeline import show
+from functions.rendered.render import open_image, render
+from pacsless.archive.files import FileArchive
+from pacsless.cache import Cache
 from pacsless.dicom import explicit_le
 from pacsless.dicom.frames import locate_frames
 from pacsless.dicom.header import Limits, read_header
 from pacsless.dicom.transfer_syntaxes import lookup
-from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
-from tests.dicom_files import bundled, samples
+from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError, Unprocessable
+from pacsless.identity import InstanceIdentity
+from pacsless.instances import find_instance
+from tests.dicom_files import bundled, element, identifiers, item, part10, samples, sequence
 from tests.instances import encode as encode_dataset
-from tests.instances import make_dataset
+from tests.instances import make_dataset, store_bytes
 
 FILES = {path.name: path for path in bundled()}
 Array = NDArray[Any]
@@ -415,3 +423,111 @@ def test_quality_is_of_jpeg() -> None:
     picture = draw(noise, None)
     assert len(encode(picture, "image/jpeg", 20)) < len(encode(picture, "image/jpeg", 95))
     assert encode(picture, "image/png", 20) == encode(picture, "image/png", 95)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">L4s", len(content) + 8, kind) + content
+
+
+def test_a_codestream_is_judged_by_what_is_decoded() -> None:
+    """A JP2 file may hold a small codestream to be looked at, and a large one."""
+    small = imagecodecs.jpeg2k_encode(np.zeros((4, 4), np.uint8), codecformat="j2k")
+    large = imagecodecs.jpeg2k_encode(np.zeros((600, 600), np.uint8), codecformat="j2k")
+    jp2 = imagecodecs.jpeg2k_encode(np.zeros((4, 4), np.uint8), codecformat="jp2")
+    beginning = jp2[: jp2.index(b"jp2h") - 4]
+    decoy = beginning + box(b"free", small) + box(b"jp2c", large)
+    with pytest.raises(Unprocessable):
+        decode(decoy, pixels(4, 4), "1.2.840.10008.1.2.4.90")
+    made, _ = decode(jp2, pixels(4, 4), "1.2.840.10008.1.2.4.90")
+    assert made.shape == (4, 4)
+    for damaged in (beginning, beginning + b"\0" * 16, beginning + box(b"free", b"")[:6]):
+        with pytest.raises(Unprocessable):
+            decode(damaged, pixels(4, 4), "1.2.840.10008.1.2.4.90")
+
+
+def test_no_jpeg_has_so_many_scans() -> None:
+    data = imagecodecs.jpeg8_encode(np.zeros((8, 8), np.uint8))
+    at = data.index(b"\xff\xda")
+    image = replace(pixels(8, 8), allocated=8, stored=8, high_bit=7)
+    decode(data, image, "1.2.840.10008.1.2.4.50")
+    with pytest.raises(Unprocessable):
+        decode(data[:-2] + data[at:-2] * 200 + data[-2:], image, "1.2.840.10008.1.2.4.50")
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_samples_of_a_lossless_jpeg_are_what_the_header_says(photometric: str) -> None:
+    samples = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    data = imagecodecs.jpeg8_encode(
+        samples, lossless=True, colorspace="RGB", outcolorspace="RGB", predictor=1
+    )
+    image = ImagePixel(8, 8, 3, photometric, 8, 8, 7, False, False, False)
+    made, told = decode(data, image, "1.2.840.10008.1.2.4.70")
+    assert told == photometric
+    assert np.array_equal(made, samples)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL_422", "BitsAllocated": 8,
+         "PlanarConfiguration": 1},
+        {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "BitsAllocated": 1},
+        {"PhotometricInterpretation": "PALETTE COLOR", "BitsAllocated": 1},
+    ],
+)  # fmt: skip
+def test_odd_kinds_of_pixels_are_refused(values: dict[str, Any]) -> None:
+    content = encode_dataset(make_dataset(bytes(8), **values))
+    with pytest.raises((NotAcceptable, Unprocessable)):
+        shown(content)
+
+
+def odd_elements(tag: int) -> Iterator[bytes]:
+    """An element as it may not be: numbers that are none, things that are no numbers."""
+    for value in (float("nan"), float("inf"), -1e300):
+        yield element(tag, "FD", struct.pack("<3d", value, value, value))
+    yield element(tag, "LO", b"text")
+    yield element(tag, "UN", b"\1\2\3\4")
+    yield element(tag, "US", b"")
+    yield sequence(tag, item(element(0x00080100, "SH", b"x ")))
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [0x00280002, 0x00280010, 0x00280100, 0x00280101, 0x00280102, 0x00280103, 0x00280120,
+     0x00281050, 0x00281053, 0x00281101, 0x00281201, 0x00283000, 0x00283010, 0x52009229,
+     0x52009230],
+)  # fmt: skip
+@pytest.mark.parametrize("photometric", [b"MONOCHROME2 ", b"PALETTE COLOR "])
+def test_odd_elements_cost_their_instance_alone(
+    tmp_path: Path, tag: int, photometric: bytes
+) -> None:
+    plain = {
+        0x00280002: element(0x00280002, "US", b"\1\0"),
+        0x00280004: element(0x00280004, "CS", photometric),
+        0x00280010: element(0x00280010, "US", b"\2\0"),
+        0x00280011: element(0x00280011, "US", b"\2\0"),
+        0x00280100: element(0x00280100, "US", b"\x10\0"),
+        0x00280101: element(0x00280101, "US", b"\x10\0"),
+        0x7FE00010: element(0x7FE00010, "OW", bytes(range(8))),
+    }
+    archive = FileArchive(tmp_path)
+    for number, odd in enumerate(odd_elements(tag)):
+        elements = plain | {tag: odd}
+        content = part10(identifiers() + b"".join(elements[one] for one in sorted(elements)))
+        identity = InstanceIdentity("default", "1.2", "1.3", f"1.4.{number}")
+        store_bytes(archive, identity, content, "1.2.840.10008.1.2.1")
+        stored = find_instance(archive, "default", "1.2", "1.3", identity.sop_instance_uid)
+        try:
+            with open_image(archive, Cache(), stored) as opened:
+                made = render(opened, 1, Parameters(), "image/png", thumbnail=False)
+        except PacslessError:
+            continue
+        assert made.startswith(b"\x89PNG")
+
+
+def test_a_picture_that_is_too_long_for_its_media_type_is_refused() -> None:
+    long = draw(np.zeros((1, 70_000), np.uint8), None)
+    for media_type in ("image/jpeg", "image/gif"):
+        with pytest.raises(NotAcceptable):
+            encode(long, media_type, 90)
+    assert encode(long, "image/png", 90)
