@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from typing import Final
 
@@ -16,4 +17,6 @@ def collect_seldom() -> None:
     collector runs a hundred times while one is read, for half of that time.
     """
     gc.freeze()
+    # What is never looked at would be left when the interpreter ends, and some say so.
+    atexit.register(gc.unfreeze)
     gc.set_threshold(_NEW_OBJECTS, 20, 20)

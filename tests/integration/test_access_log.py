@@ -42,6 +42,7 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
         "ERROR_LOG": "stderr", "ACCESS_LOG": str(tmp_path / "access.log"),
         "ARCHIVE_ROOT": str(tmp_path), "VIEWER_ROOT": str(tmp_path), "DEFAULT_TENANT": "default",
         "CAPABILITIES": str(tmp_path),
+        "RENDERED": f"127.0.0.1:{nowhere}",
         "WADO_RS": f"127.0.0.1:{nowhere}", "QIDO_RS": f"127.0.0.1:{nowhere}",
         "CHANGE_FEED": f"127.0.0.1:{nowhere}",
     }  # fmt: skip

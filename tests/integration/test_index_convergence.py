@@ -164,17 +164,16 @@ def answered(indexer: Index, tenant: str) -> tuple[dict[str, Any], dict[str, Any
     """What QIDO-RS counts, of each study and of each series."""
 
     def ask(level: Level) -> list[dict[str, Any]]:
-        body = search(
+        found = search(
             parse(level, []),
             tenant,
             "",
             archive=indexer.archive,
             database=indexer.database,
             settings=indexer.settings,
-        ).body
-        return [
-            {tag: element.get("Value") for tag, element in one.items()} for one in json.loads(body)
-        ]
+        )
+        matches = map(json.loads, found.matches)
+        return [{tag: element.get("Value") for tag, element in one.items()} for one in matches]
 
     return (
         {

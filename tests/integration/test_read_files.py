@@ -144,8 +144,8 @@ def test_what_is_not_of_the_file_costs_a_look_at_the_file(
     line = zlib.decompress(value)
     match left:
         case "of another":
-            uid = event.sop_instance_uid
-            left = zlib.compress(line.replace(uid.encode(), f"{uid[:-1]}0".encode()))
+            uid = event.sop_instance_uid.encode()
+            left = zlib.compress(line.replace(uid, b"9" + uid[1:]))
         case "no attributes":
             left = zlib.compress(line.replace(b'{"vr":"LO","Value":["P-1"]}', b"5"))
         case "gone":
