@@ -7,7 +7,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
@@ -25,6 +25,7 @@ _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 _FIRST_GROUP: Final = 0x0008
 _TAG: Final = re.compile(r"[0-9A-F]{8}")
 _LARGEST_REMEMBERED: Final = 64
+"""Bytes of a value that is remembered."""
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 
 
@@ -108,41 +109,21 @@ class _Writer:
         value = element.value or b""
         if not value:
             return {"vr": vr}
-        if len(value) <= _LARGEST_REMEMBERED and vr != "PN" and vr not in values.BINARY:
-            plain = _plain(vr, value, element.is_little_endian, header.text_encoding)
-            if plain is not None:
-                # The list is the caller's.
-                return {"vr": vr, "Value": [*plain]} if plain else {"vr": vr}
         if vr in values.BINARY:
             if len(value) > self._inline_limit and int(element.tag) not in PALETTES:
                 return {"vr": vr, "BulkDataURI": self._bulk_data_uri(path)}
             swap = values.swap_size(vr, element.is_little_endian)
             inline = b64encode(values.to_little_endian(value, swap)).decode("ascii")
             return {"vr": vr, "InlineBinary": inline}
-        if len(value) % values.word_size(vr):
-            self._warnings.append(f"{path}: not a whole number of values")
-        found = values.decode(vr, value, element.is_little_endian, header.text_encoding)
-        if not found:
-            return {"vr": vr}
-        if vr == "PN":
-            return {"vr": vr, "Value": [_person_name(cast("str | None", name)) for name in found]}
-        if vr in ("FL", "FD") and not all(math.isfinite(cast("float", number)) for number in found):
-            self._warnings.append(f"{path}: NaN or infinite, as BulkDataURI")
+        # A name's groups are dicts, which are the caller's.
+        remember = vr != "PN" and len(value) <= _LARGEST_REMEMBERED
+        found, faults = (_remembered if remember else _values)(
+            vr, value, element.is_little_endian, header.text_encoding
+        )
+        self._warnings += [f"{path}: {fault}" for fault in faults]
+        if found is None:
             return {"vr": vr, "BulkDataURI": self._bulk_data_uri(path)}
-        if vr in values.NUMERIC_TEXT:
-            self._check_numbers(vr, found, path)
-        elif vr in ("SV", "UV"):
-            found = [_exact(cast("int", number)) for number in found]
-        return {"vr": vr, "Value": found}
-
-    def _check_numbers(self, vr: str, found: list[values.Value], path: str) -> None:
-        for i, number in enumerate(found):
-            if isinstance(number, str):
-                self._warnings.append(f"{path}: not a number, as text")
-            elif isinstance(number, int):
-                found[i] = _exact(number)
-            elif isinstance(number, float) and vr == "IS":
-                self._warnings.append(f"{path}: not an integer")
+        return {"vr": vr, "Value": [*found]} if found else {"vr": vr}
 
     def _decoded(
         self, element: DataElement, path: str, pixel_representation: int
@@ -157,24 +138,31 @@ class _Writer:
         return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
 
 
-@lru_cache(maxsize=8192)
-def _plain(
+def _values(
     vr: str, value: bytes, little_endian: bool, encoding: str
-) -> tuple[str | int | float | None, ...] | None:
-    """Return the values of an element as JSON has them; None if there is more to say of it.
-
-    Remembered, as the instances of a series say most things alike, one after the other.
-    """
+) -> tuple[tuple[Any, ...] | None, tuple[str, ...]]:
+    """Return the values of an element as JSON has them, None if it cannot, and what is wrong."""
+    faults = []
     if len(value) % values.word_size(vr):
-        return None
-    found = values.decode(vr, value, little_endian, encoding)
-    if vr in values.NUMERIC_TEXT:
-        whole = vr == "IS"
-        if not all(one is None or isinstance(one, int if whole else int | float) for one in found):
-            return None
-    elif vr in ("FL", "FD") and not all(math.isfinite(cast("float", one)) for one in found):
-        return None
-    return tuple(_exact(one) if isinstance(one, int) else one for one in found)
+        faults.append("not a whole number of values")
+    found: list[Any] = values.decode(vr, value, little_endian, encoding)
+    if vr == "PN":
+        found = [_person_name(name) for name in found]
+    elif vr in ("FL", "FD") and not all(map(math.isfinite, found)):
+        return None, (*faults, "NaN or infinite, as BulkDataURI")
+    elif vr in values.NUMERIC_TEXT or vr in ("SV", "UV"):
+        for i, number in enumerate(found):
+            if isinstance(number, str):
+                faults.append("not a number, as text")
+            elif isinstance(number, int):
+                found[i] = _exact(number)
+            elif isinstance(number, float) and vr == "IS":
+                faults.append("not an integer")
+    return tuple(found), tuple(faults)
+
+
+_remembered: Final = lru_cache(maxsize=8192)(_values)
+"""The instances of a series say most things alike, one after the other."""
 
 
 @lru_cache(maxsize=8192)
