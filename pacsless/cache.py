@@ -48,25 +48,33 @@ class Cache:
         self._logged = float("-inf")
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Open the cache at ``PACSLESS_REDIS``; does not connect yet."""
-        return cls.with_timeout(settings, _TIMEOUT)
+    def from_settings(cls, settings: Settings, timeout: float = _TIMEOUT) -> Self:
+        """Open the cache at ``PACSLESS_REDIS``; does not connect yet.
 
-    @classmethod
-    def with_timeout(cls, settings: Settings, seconds: float) -> Self:
-        """Open it for whoever would wait so long for Redis."""
+        Parameters
+        ----------
+        settings
+            Where Redis is.
+        timeout
+            Seconds to wait for it.
+        """
         if not settings.redis:
             return cls()
         return cls(
             redis.Redis.from_url(
-                settings.redis, socket_timeout=seconds, socket_connect_timeout=_TIMEOUT
+                settings.redis, socket_timeout=timeout, socket_connect_timeout=_TIMEOUT
             )
         )
 
     @property
     def is_shared(self) -> bool:
         """Whether what is put here would reach other processes."""
-        return self._client is not None and time.monotonic() >= self._rest_until
+        return self._shared is not None
+
+    @property
+    def _shared(self) -> redis.Redis | None:
+        """Redis, unless it has failed just now."""
+        return self._client if time.monotonic() >= self._rest_until else None
 
     def get(self, tenant_id: str, kind: str, key: str) -> Any | None:
         """Return the fact, or None if it is not here or Redis does not answer in time."""
@@ -75,10 +83,11 @@ class Cache:
             if name in self._local:
                 self._local.move_to_end(name)
                 return self._local[name]
-        if self._client is None or time.monotonic() < self._rest_until:
+        client = self._shared
+        if client is None:
             return None
         try:
-            raw = self._client.get(name)
+            raw = client.get(name)
             value = None if raw is None else json.loads(raw)
         except (redis.RedisError, OSError, ValueError) as error:
             self._failed(error)
@@ -91,22 +100,24 @@ class Cache:
         """Remember a fact, JSON, here and in Redis; nothing happens if Redis fails."""
         name = _name(tenant_id, kind, key)
         self._remember(name, value)
-        if self._client is None or time.monotonic() < self._rest_until:
+        client = self._shared
+        if client is None:
             return
         try:
-            self._client.set(name, json.dumps(value, separators=(",", ":")), ex=_EXPIRY)
+            client.set(name, json.dumps(value, separators=(",", ":")), ex=_EXPIRY)
         except (redis.RedisError, OSError) as error:
             self._failed(error)
 
     def get_bytes(self, tenant_id: str, kind: str, keys: Sequence[str]) -> dict[str, bytes]:
         """Return those of several values that Redis has, by key; none if it does not answer."""
-        if self._client is None or not keys or not self.is_shared:
+        client = self._shared
+        if client is None or not keys:
             return {}
         try:
             # The client's types leave open whether it is an asynchronous one.
             values = cast(
                 "list[bytes | None]",
-                self._client.mget([_name(tenant_id, kind, key) for key in keys]),
+                client.mget([_name(tenant_id, kind, key) for key in keys]),
             )
         except (redis.RedisError, OSError) as error:
             self._failed(error)
@@ -117,10 +128,11 @@ class Cache:
         self, tenant_id: str, kind: str, values: Mapping[str, bytes], seconds: int
     ) -> None:
         """Let Redis hold values for so many seconds; nothing happens if it fails."""
-        if self._client is None or not values or not self.is_shared:
+        client = self._shared
+        if client is None or not values:
             return
         try:
-            with self._client.pipeline(transaction=False) as pipeline:
+            with client.pipeline(transaction=False) as pipeline:
                 for key, value in values.items():
                     pipeline.set(_name(tenant_id, kind, key), value, ex=seconds)
                 pipeline.execute()

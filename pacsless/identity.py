@@ -145,6 +145,11 @@ class InstanceIdentity:
         return cls(*parts)
 
     @property
+    def uids(self) -> tuple[str, str, str]:
+        """Study, series and SOP Instance UID."""
+        return self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid
+
+    @property
     def series(self) -> SeriesIdentity:
         """The series it belongs to."""
         return SeriesIdentity(self.tenant_id, self.study_instance_uid, self.series_instance_uid)

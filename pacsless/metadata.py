@@ -126,32 +126,36 @@ def _describe_files(
     """Make the entries of files, by SOP Instance UID; return also how many cannot be read."""
     left = read_files.find(series.tenant_id, list(files.values())) if read_files else {}
     entries, read, unreadable = [], [], 0
-    for uid, file in files.items():
-        identity = InstanceIdentity(
-            series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
-        )
-        try:
-            attributes = left.get(file.key)
-            if attributes is None:
-                entry = document.Entry.of(read_attributes(archive, identity, settings, file))
-                read.append((file, entry.line))
-            else:
-                entry = document.Entry.of(attributes)
-            entries.append(entry)
-        except Unprocessable as error:
-            unreadable += 1
-            _log.warning(
-                "an instance has no metadata",
-                extra={
-                    "fields": {
-                        "tenant": series.tenant_id,
-                        "instance": identity.subject,
-                        "code": error.code,
-                    }
-                },
+    try:
+        for uid, file in files.items():
+            identity = InstanceIdentity(
+                series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
             )
-    if read_files:
-        read_files.leave(series.tenant_id, read)
+            if file.key in left:
+                attributes, line = left[file.key]
+                entries.append(document.Entry(*document.order_of(attributes), line))
+                continue
+            try:
+                entry = document.Entry.of(read_attributes(archive, identity, settings, file))
+            except Unprocessable as error:
+                unreadable += 1
+                _log.warning(
+                    "an instance has no metadata",
+                    extra={
+                        "fields": {
+                            "tenant": series.tenant_id,
+                            "instance": identity.subject,
+                            "code": error.code,
+                        }
+                    },
+                )
+                continue
+            entries.append(entry)
+            if read_files and read_files.wants(file):
+                read.append((file, entry.line))
+    finally:
+        if read_files:
+            read_files.leave(series.tenant_id, read)
     return entries, unreadable
 
 
@@ -182,14 +186,9 @@ def read_attributes(
         If the file cannot be read as DICOM.
     """
     root = dicomweb.dicomweb_root(settings, identity.tenant_id)
-    uids = (
-        identity.study_instance_uid,
-        identity.series_instance_uid,
-        identity.sop_instance_uid,
-    )
     with archive.open(identity.key, known) as file:
         if known is not None and file.seek(0, 2) != known.size:
             raise Unprocessable("file-size", "the file is not the one that was there just now")
         return document.read_attributes(
-            file, uids, lambda path: dicomweb.bulk_data_uri(root, identity, path)
+            file, identity.uids, lambda path: dicomweb.bulk_data_uri(root, identity, path)
         )

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
 from pacsless.cache import Cache
-from pacsless.dicom.document import identifiers_of
+from pacsless.dicom.document import identifiers_of, order_of
 from pacsless.dicomweb import dicomweb_root
+from pacsless.identity import InstanceIdentity
 from pacsless.strict_json import loads
 
 if TYPE_CHECKING:
@@ -56,29 +57,38 @@ class ReadFiles:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Pass it by ``PACSLESS_REDIS``."""
-        return cls(settings, Cache.with_timeout(settings, _TIMEOUT))
+        return cls(settings, Cache.from_settings(settings, _TIMEOUT))
 
-    def find(self, tenant_id: str, files: Sequence[Stat]) -> dict[str, Json]:
-        """Return what was left of a tenant's files by their keys; ask of some at a time."""
+    def find(self, tenant_id: str, files: Sequence[Stat]) -> dict[str, tuple[Json, bytes]]:
+        """Return what was left of a tenant's files, by their keys; ask of some at a time.
+
+        Returns
+        -------
+        dict
+            Key to DICOM JSON, and the line of a document that it was left as.
+        """
         keys = {_version(file): file.key for file in files}
         found = {}
         packed = self._cache.get_bytes(tenant_id, self._kind(tenant_id), list(keys))
         for version, value in packed.items():
-            attributes = _unpacked(value, keys[version])
-            if attributes is not None:
-                found[keys[version]] = attributes
+            left = _unpacked(value, keys[version])
+            if left is not None:
+                found[keys[version]] = left
         return found
+
+    def wants(self, file: Stat) -> bool:
+        """Whether to leave what a file says: somebody else may still ask for it.
+
+        A rebuild of old files would fill Redis for nothing.
+        """
+        return self._cache.is_shared and file.kept > time.time() - _SECONDS
 
     def leave(self, tenant_id: str, read: Iterable[tuple[Stat, bytes]]) -> None:
         """Leave what a tenant's files say, as lines of a document, for whoever comes next."""
-        if not self._cache.is_shared:
-            return
-        # Who has not asked for it by now will not: a rebuild would fill Redis for nothing.
-        since = time.time() - _SECONDS
         packed = {
             _version(file): zlib.compress(line, _LEVEL)
             for file, line in read
-            if len(line) <= _LARGEST and file.kept > since
+            if len(line) <= _LARGEST
         }
         self._cache.put_bytes(tenant_id, self._kind(tenant_id), packed, _SECONDS)
 
@@ -92,15 +102,18 @@ def _version(file: Stat) -> str:
     return f"{file.key}:{file.size}:{file.kept!r}"
 
 
-def _unpacked(packed: bytes, key: str) -> Json | None:
+def _unpacked(packed: bytes, key: str) -> tuple[Json, bytes] | None:
     """What was left, if it is of that file; whatever else lies there, the file is read."""
     try:
         line = zlib.decompressobj().decompress(packed, _LARGEST + 1)
-        attributes = loads(line) if len(line) <= _LARGEST else None
-        if not isinstance(attributes, dict) or "/".join(identifiers_of(attributes)) != (
-            key.partition("/")[2].removesuffix(".dcm")
-        ):
+        if len(line) > _LARGEST:
+            return None
+        attributes: Json = loads(line)
+        order_of(attributes)
+        if identifiers_of(attributes) != InstanceIdentity.of_key(key).uids:
+            return None
+        if not all(isinstance(one, dict) for one in attributes.values()):
             return None
     except (zlib.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    return attributes if all(isinstance(one, dict) for one in attributes.values()) else None
+    return attributes, line

@@ -58,10 +58,12 @@ def read_batch(
         read: list[tuple[Stat, bytes]] = []
         try:
             for identity, file in ours.items():
-                attributes = left.get(file.key)
-                if attributes is None:
+                if file.key in left:
+                    attributes, _ = left[file.key]
+                else:
                     attributes = _attributes(identity, file, archive, settings)
-                    read.append((file, dumps(attributes)))
+                    if read_files and read_files.wants(file):
+                        read.append((file, dumps(attributes)))
                 found.append(Read(events[identity], _tags(identity, attributes)))
         finally:
             # Also of a batch with a bad file, which is halved and comes again.

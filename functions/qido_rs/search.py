@@ -13,7 +13,7 @@ from pacsless.dicom import document
 from pacsless.errors import NotFound, Unprocessable
 from pacsless.events import Json
 from pacsless.identity import InstanceIdentity, SeriesIdentity
-from pacsless.metadata import describe_instance, read_document
+from pacsless.metadata import read_attributes, read_document
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -95,7 +95,6 @@ def _described(archive: Archive, series: SeriesIdentity) -> dict[str, Json]:
 
 def _from_object(archive: Archive, identity: InstanceIdentity, settings: Settings) -> Json:
     try:
-        found: Json = json.loads(describe_instance(archive, identity, settings).line)
+        return read_attributes(archive, identity, settings)
     except (NotFound, Unprocessable):
         return {}  # the ledger's answer is what there is
-    return found

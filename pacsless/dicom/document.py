@@ -22,6 +22,7 @@ from pacsless.errors import Unprocessable
 from pacsless.strict_json import dumps, loads
 
 _SOP_INSTANCE_UID: Final = "00080018"
+_UIDS: Final = ("0020000D", "0020000E", _SOP_INSTANCE_UID)
 _AVAILABLE_TRANSFER_SYNTAX_UID: Final = "00083002"
 _INSTANCE_NUMBER: Final = "00200013"
 _NO_NUMBER: Final = 1 << 31  # IS ends below it (PS3.5 Table 6.2-1)
@@ -61,9 +62,7 @@ class Entry:
 
 def identifiers_of(attributes: Mapping[str, Any]) -> tuple[str, str, str]:
     """Study, series and SOP Instance UID of an instance's DICOM JSON; raises as `order_of`."""
-    study, series, sop = (
-        str(attributes[tag]["Value"][0]) for tag in ("0020000D", "0020000E", _SOP_INSTANCE_UID)
-    )
+    study, series, sop = (str(attributes[tag]["Value"][0]) for tag in _UIDS)
     return study, series, sop
 
 
@@ -117,7 +116,7 @@ def read_attributes(
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         # A library's message may quote a value.
         raise Unprocessable("unreadable", "the file cannot be read as DICOM") from None
-    tags = ("0020000D", "0020000E", _SOP_INSTANCE_UID, _AVAILABLE_TRANSFER_SYNTAX_UID)
+    tags = (*_UIDS, _AVAILABLE_TRANSFER_SYNTAX_UID)
     for tag, uid in zip(tags, (*uids, syntax), strict=True):
         found[tag] = {"vr": "UI", "Value": [uid]}
     return dict(sorted(found.items()))
