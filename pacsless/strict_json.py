@@ -15,10 +15,8 @@ import orjson
 
 __all__ = ["dumps", "loads"]
 
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 _ONLY_JSON: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def dumps(value: Any) -> bytes:
@@ -29,12 +27,15 @@ def dumps(value: Any) -> bytes:
     value
         Dicts with names that are strings, lists, strings, finite numbers, Booleans
         and None. Half a surrogate pair is no Unicode text and becomes ``?``. Whoever
-        has numbers that may be none says so otherwise: NaN and infinities are null.
+        has numbers that may be none says so otherwise: NaN and infinities are null, or
+        a ValueError beside what is left to the standard library.
 
     Raises
     ------
     TypeError
-        If it holds bytes, a time, or another object that is none of these.
+        If it holds what neither library writes, such as bytes, a time or a set.
+    ValueError
+        See there.
     RecursionError
         If it is nested too deep for the interpreter.
 

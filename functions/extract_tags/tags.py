@@ -21,7 +21,7 @@ from pacsless.identity import InstanceIdentity
 from pacsless.strict_json import dumps
 
 _LARGEST_ATTRIBUTE: Final = 16 * 1024
-"""Characters of JSON; a sequence beyond it is in the metadata documents only."""
+"""Characters of JSON in ASCII; a sequence beyond it is in the metadata documents only."""
 _MOST_PATIENT_IDS: Final = 64
 _LONGEST_EVENT: Final = 4 * 1024 * 1024
 """Bytes of an instance's DICOM JSON in an event; `pacsless.bus` takes twice that."""

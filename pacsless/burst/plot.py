@@ -35,13 +35,7 @@ def require(file: Path) -> None:
     NoPlot
         If matplotlib is missing, or the file cannot be written.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise NoPlot(
-            "matplotlib",
-            "--plot needs matplotlib: pip install 'pacsless[plot]', or make setup in a clone",
-        ) from None
+    _require_matplotlib()
     there = file.exists()
     try:
         with file.open("ab"):
@@ -50,6 +44,16 @@ def require(file: Path) -> None:
             file.unlink()
     except OSError as error:
         raise _not_written(file, error) from None
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise NoPlot(
+            "matplotlib",
+            "--plot needs matplotlib: pip install 'pacsless[plot]', or make setup in a clone",
+        ) from None
 
 
 def _not_written(file: Path, error: OSError) -> NoPlot:
@@ -64,7 +68,7 @@ def plot(timeline: Timeline, title: str, file: Path) -> None:
     NoPlot
         If matplotlib is missing, or the file cannot be written.
     """
-    require(file)
+    _require_matplotlib()
     # The object interface: pyplot would look for a display.
     from matplotlib.figure import Figure
 

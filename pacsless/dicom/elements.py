@@ -21,7 +21,7 @@ __all__ = [
     "SEQUENCE_DELIMITER",
     "SHORT_VRS",
     "UNDEFINED",
-    "HEADER",
+    "UNPACK",
     "Element",
     "Encoding",
     "InflatingSource",
@@ -126,7 +126,8 @@ def _is_explicit(head: bytes) -> bool:
     return head[:1] == b"\x08" and head[1:2] == b"\x00" and head[4:6] in _VRS
 
 
-HEADER: Final = {True: Struct("<HH2sH").unpack_from, False: Struct(">HH2sH").unpack_from}
+UNPACK: Final = {True: Struct("<HH2sH").unpack_from, False: Struct(">HH2sH").unpack_from}
+"""By whether it is little endian: group, number, VR and 16 bit length from a window."""
 _U32: Final = {True: Struct("<L").unpack_from, False: Struct(">L").unpack_from}
 
 
@@ -149,7 +150,7 @@ def next_element(source: Source, position: int, encoding: Encoding) -> Element |
     begin = position - source.start
     window = source.window
     implicit_vr, little_endian = encoding
-    group, number, code, length = HEADER[little_endian](window, begin)
+    group, number, code, length = UNPACK[little_endian](window, begin)
     tag = group << 16 | number
     if group != 0xFFFE and not implicit_vr:
         known = _VRS.get(code)

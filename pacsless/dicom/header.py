@@ -19,12 +19,12 @@ from pydicom.tag import BaseTag
 from pacsless.dicom import text, values
 from pacsless.dicom.dataset import BulkValue, Header
 from pacsless.dicom.elements import (
-    HEADER,
     ITEM,
     ITEM_DELIMITER,
     SEQUENCE_DELIMITER,
     SHORT_VRS,
     UNDEFINED,
+    UNPACK,
     Element,
     Encoding,
     InflatingSource,
@@ -83,7 +83,7 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 _EXPLICIT_LITTLE_ENDIAN: Final = Encoding(implicit_vr=False, little_endian=True)
-_unpack: Final = HEADER[True]
+_UNPACK: Final = UNPACK[True]
 _SHORT: Final = {code: code.decode("ascii") for code in SHORT_VRS.split()}
 _DECISIVE: Final = PIXEL_DATA | {0, _CHARACTER_SET, _PIXEL_REPRESENTATION}
 """Tags whose values mean something for what is to come."""
@@ -199,13 +199,14 @@ class _Reader:
         Most of a header are elements of 16 bit length that lie in the window. Taken
         one by one as all others are, they would cost three times as much.
         """
+        # An inflating source says what is wrong with its bytes element by element.
         if level.encoding != _EXPLICIT_LITTLE_ENDIAN or isinstance(self._source, InflatingSource):
             return False
         window, start, header = self._source.window, self._source.start, level.header
         begin = self._position - start
         end = len(window) if level.end < 0 else min(len(window), level.end - start)
         while 0 <= begin <= end - 8 and self._elements_left > 0:
-            group, number, code, length = _unpack(window, begin)
+            group, number, code, length = _UNPACK(window, begin)
             tag = group << 16 | number
             vr = _SHORT.get(code)
             value = begin + 8

@@ -195,7 +195,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps=STEPS)
 def test_any_history_ends_with_everything_published(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
