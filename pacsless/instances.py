@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 from pacsless.dicom import explicit_le
 from pacsless.dicom.frames import FrameTable, locate_frames
 from pacsless.dicom.part10 import split_part10
-from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
-from pacsless.errors import BadRequest, InvalidIdentity, NotFound, Unprocessable
+from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
+from pacsless.errors import BadRequest, InvalidIdentity, NotAcceptable, NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, valid_uid
 
 if TYPE_CHECKING:
@@ -41,6 +41,20 @@ class Stored:
     def version(self) -> str:
         """Names these bytes: facts about them may be cached under it."""
         return f"{self.identity.key}:{self.size}:{self.modified}"
+
+
+def refuse_video(syntax: str) -> None:
+    """See that frames of a transfer syntax can be told apart.
+
+    Raises
+    ------
+    NotAcceptable
+        If it is a video's.
+    """
+    if lookup(syntax).is_video:
+        raise NotAcceptable(
+            "video", f"the instance is a video ({name(syntax)}): retrieve its bulk data instead"
+        )
 
 
 def find_instance(archive: Archive, tenant: str, study: str, series: str, sop: str) -> Stored:

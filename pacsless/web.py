@@ -4,7 +4,7 @@
 
     ROUTES = [
         Route("GET", "/studies/<uid:study>/series/<uid:series>/instances/<uid:sop>",
-              retrieve_instance, "PS3.18 §10.4.1.1.3",
+              retrieve_instance, "PS3.18 §10.4.1.1.1",
               Capability("Retrieve Instance", (Representation("application/dicom"),))),
     ]
     wado_rs = serves("wado_rs", ROUTES)
@@ -38,12 +38,20 @@ from pacsless.archive import Archive
 from pacsless.capabilities import Capability
 from pacsless.errors import NotFound, PacslessError
 from pacsless.identity import valid_tenant, valid_uid
+from pacsless.multipart import Multipart
+from pacsless.negotiation import Representation, choose
 from pacsless.settings import Settings
 
 TENANT_HEADER: Final = "X-Pacsless-Tenant"
 ROOT_HEADER: Final = "X-Pacsless-Root"
 ACCEL_HEADER: Final = "X-Pacsless-Accel"
 ROUTE_HEADER: Final = "X-Pacsless-Route"
+
+STUDY: Final = "/studies/<uid:study>"
+SERIES: Final = f"{STUDY}/series/<uid:series>"
+INSTANCE: Final = f"{SERIES}/instances/<uid:sop>"
+FRAMES: Final = f"{INSTANCE}/frames/<frames>"
+"""Rules of the resources that have one."""
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -59,10 +67,10 @@ class Route:
     and answers 400 for anything else."""
     handler: Callable[..., Response]
     clause: str
-    """Where it is specified: ``PS3.18 §10.4.1.1.3``."""
+    """Where it is specified: ``PS3.18 §10.4.1.1.1``."""
     # Not of its hash, which werkzeug wants: it holds JSON Schemas.
     capability: Capability | None = field(default=None, hash=False)
-    """What it can, for the documents clients read; None if it only tells that it cannot yet."""
+    """What it can, for the documents clients read; None where no client calls, as of a timer."""
 
     @property
     def name(self) -> str:
@@ -88,6 +96,21 @@ class Request:
         scheme = headers.get("X-Forwarded-Proto", self.http.scheme)
         host = headers.get("X-Forwarded-Host", self.http.host)
         return f"{scheme}://{host}{self.root}"
+
+    def accepted(self, offers: Sequence[Representation]) -> Representation:
+        """Choose by the Accept header and the ``accept`` parameter.
+
+        Parameters
+        ----------
+        offers
+            What the answer can be sent as, best first.
+
+        Raises
+        ------
+        NotAcceptable
+            If nothing offered is accepted.
+        """
+        return choose(self.http.headers.get("Accept"), offers, self.http.args.get("accept"))
 
     @property
     def accelerated(self) -> bool:
@@ -190,6 +213,14 @@ def _refusal(error: RequestRedirect | HTTPException | PacslessError) -> Response
 def plain(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with one sentence of text/plain (PS3.18 §8.5 leaves the body open)."""
     return Response(sentence + "\n", status, headers, content_type="text/plain; charset=utf-8")
+
+
+def multipart_response(body: Multipart, headers: Mapping[str, str] | None = None) -> Response:
+    """Stream a multipart body."""
+    response = Response(iter(body), 200, headers, content_type=body.content_type)
+    if body.content_length is not None:
+        response.content_length = body.content_length
+    return response
 
 
 def accel(

@@ -19,6 +19,11 @@ class Level(Enum):
     SERIES = "series"
     INSTANCES = "instances"
 
+    @property
+    def depth(self) -> int:
+        """How many levels are above it."""
+        return [*Level].index(self)
+
 
 class Kind(Enum):
     """How a value is compared (PS3.4 §C.2.2.2)."""

@@ -96,9 +96,6 @@ class _Draft:
     offset: int = 0
 
 
-_DEPTH: Final = {Level.STUDIES: 0, Level.SERIES: 1, Level.INSTANCES: 2}
-
-
 def parse(
     level: Level, parameters: Iterable[tuple[str, str]], study: str = "", series: str = ""
 ) -> Query:
@@ -177,7 +174,7 @@ def _attribute(draft: _Draft, level: Level, name: str, value: str) -> None:
     if not value.strip("* "):
         return  # universal matching (PS3.4 §C.2.2.2.3)
     key = KEYS.get(path)
-    if key is None or _DEPTH[key.level] > _DEPTH[level]:
+    if key is None or key.level.depth > level.depth:
         draft.warnings.append(
             f"Matching on {keyword_of(path[-8:])} is not supported here and was not performed."
         )

@@ -8,16 +8,15 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.qido_rs.attributes import Level
-from functions.qido_rs.parameters import parameters
+from functions.qido_rs.capabilities import searching
 from functions.qido_rs.query import parse
 from functions.qido_rs.search import Results, search
 from pacsless.archive import Archive
-from pacsless.capabilities import DICOM_JSON, Capability
-from pacsless.negotiation import Representation, choose
+from pacsless.negotiation import Representation
 from pacsless.postgres import Database
 from pacsless.representations import ATTRIBUTES, native_models
 from pacsless.settings import Settings
-from pacsless.web import Request, Route
+from pacsless.web import SERIES, STUDY, Request, Route, multipart_response
 
 
 def _answer(
@@ -30,10 +29,8 @@ def _answer(
     database: Database,
     settings: Settings,
 ) -> Response:
-    arguments = request.http.args
-    accept = request.http.headers.get("Accept")
-    chosen = choose(accept, ATTRIBUTES, arguments.get("accept"))
-    query = parse(level, arguments.items(multi=True), study, series)
+    chosen = request.accepted(ATTRIBUTES)
+    query = parse(level, request.http.args.items(multi=True), study, series)
     found = search(
         query,
         request.tenant,
@@ -42,7 +39,7 @@ def _answer(
         database=database,
         settings=settings,
     )
-    response = _json(found, chosen) if not chosen.multipart else _native_models(found)
+    response = _native_models(found) if chosen.multipart else _json(found, chosen)
     response.headers["Cache-Control"] = "no-store"
     for warning in found.warnings:
         response.headers.add("Warning", f"299 {request.base_url}: {warning}")
@@ -58,8 +55,7 @@ def _json(found: Results, chosen: Representation) -> Response:
 def _native_models(found: Results) -> Response:
     if not found.matches:
         return Response(None, 204)  # a body of no parts is none (RFC 2046 §5.1.1)
-    body = native_models(match.encode() for match in found.matches)
-    return Response(iter(body), 200, content_type=body.content_type)
+    return multipart_response(native_models(match.encode() for match in found.matches))
 
 
 def search_studies(
@@ -108,25 +104,22 @@ _CLAUSE: Final = "PS3.18 §10.6"
 
 
 def _search(rule: str, handler: Callable[..., Response], summary: str, level: Level) -> Route:
-    about = Capability(summary, ATTRIBUTES, parameters(level), (204, 406), DICOM_JSON)
-    return Route("GET", rule, handler, _CLAUSE, about)
+    return Route("GET", rule, handler, _CLAUSE, searching(summary, level))
 
-
-_SERIES: Final = "/studies/<uid:study>/series"
 
 ROUTES: Final = (
     _search("/studies", search_studies, "Search for Studies", Level.STUDIES),
     _search("/series", search_series, "Search for Series", Level.SERIES),
     _search("/instances", search_instances, "Search for Instances", Level.INSTANCES),
-    _search(_SERIES, search_series, "Search for Study Series", Level.SERIES),
+    _search(f"{STUDY}/series", search_series, "Search for Study Series", Level.SERIES),
     _search(
-        "/studies/<uid:study>/instances",
+        f"{STUDY}/instances",
         search_instances,
         "Search for Study Instances",
         Level.INSTANCES,
     ),
     _search(
-        f"{_SERIES}/<uid:series>/instances",
+        f"{SERIES}/instances",
         search_instances,
         "Search for Study Series Instances",
         Level.INSTANCES,

@@ -10,7 +10,7 @@ from pacsless.capabilities import ACCEPT, Capability, Parameter
 from pacsless.negotiation import Representation
 
 SINGLE: Final = tuple(Representation(one) for one in (JPEG, PNG, GIF))
-MULTIPART: Final = tuple(Representation(one, multipart=True) for one in (JPEG, PNG, GIF))
+PARTS: Final = tuple(Representation(one, multipart=True) for one in (JPEG, PNG, GIF))
 
 _PARAMETERS: Final = (
     ACCEPT,
@@ -27,17 +27,16 @@ _PARAMETERS: Final = (
     ),
     Parameter("quality", "Of JPEG.", {"type": "integer", "minimum": 1, "maximum": 100}),
 )
-_STATUSES: Final = (400, 406)
 
 
 def rendered(level: str) -> Capability:
     """Pictures of a study, a series, an instance or frames."""
-    if level in ("Study", "Series"):
-        return Capability(f"Retrieve Rendered {level}", MULTIPART, _PARAMETERS, _STATUSES)
     summary = f"Retrieve Rendered {level}"
-    return Capability(summary, SINGLE + MULTIPART, _PARAMETERS, (304, *_STATUSES))
+    if level in ("Study", "Series"):
+        return Capability(summary, PARTS, _PARAMETERS, (406,))
+    return Capability(summary, SINGLE + PARTS, _PARAMETERS, (304, 406))
 
 
 def thumbnail(level: str) -> Capability:
     """One small picture."""
-    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _PARAMETERS, (304, *_STATUSES))
+    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _PARAMETERS, (304, 406))

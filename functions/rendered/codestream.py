@@ -51,7 +51,7 @@ def read_codestream(data: bytes) -> Codestream:
         return _j2k(data)
     if data.startswith(_START):
         return _jpeg(data)
-    raise _broken()
+    raise damaged()
 
 
 def _contiguous_codestream(data: bytes) -> bytes:
@@ -70,7 +70,8 @@ def _contiguous_codestream(data: bytes) -> bytes:
     return b""
 
 
-def _broken() -> Unprocessable:
+def damaged() -> Unprocessable:
+    """Return the error for a codestream that is none."""
     return Unprocessable("bad-codestream", "the compressed frame is damaged")
 
 
@@ -102,7 +103,7 @@ def _jpeg(data: bytes) -> Codestream:
             tells_colour |= marker == _APP0 and content.startswith(b"JFIF\0")
             tells_colour |= marker == _APP14 and _is_adobe(content)
             position += 2 + max(length, 2)
-    raise _broken()
+    raise damaged()
 
 
 def _is_adobe(content: bytes) -> bool:

@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.rendered.codestream import read_codestream
+from functions.rendered.codestream import damaged, read_codestream
 from functions.rendered.image import ImagePixel
 from pacsless.dicom.transfer_syntaxes import ENCAPSULATED_UNCOMPRESSED, PRIVATE_HTJ2K, lookup, name
 from pacsless.errors import NotAcceptable, Unprocessable
@@ -26,13 +26,23 @@ _HTJ2K: Final = frozenset({*(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)
 _CODESTREAMS: Final = _JPEG | _JPEG_LS | _JPEG_2000 | _HTJ2K
 
 
-def is_decodable(transfer_syntax: str) -> bool:
-    """Whether frames of a transfer syntax can be decoded here."""
-    return (
-        not lookup(transfer_syntax).encapsulated
-        or transfer_syntax in (ENCAPSULATED_UNCOMPRESSED, _RLE, _DEFLATED_FRAME)
-        or transfer_syntax in _CODESTREAMS
-    )
+def require_decodable(transfer_syntax: str) -> None:
+    """See that frames of a transfer syntax can be decoded here.
+
+    Raises
+    ------
+    NotAcceptable
+        If they cannot.
+    """
+    if (
+        lookup(transfer_syntax).encapsulated
+        and transfer_syntax not in (ENCAPSULATED_UNCOMPRESSED, _RLE, _DEFLATED_FRAME)
+        and transfer_syntax not in _CODESTREAMS
+    ):
+        raise NotAcceptable(
+            "transfer-syntax",
+            f"frames in {name(transfer_syntax)} are not rendered: retrieve the frames instead",
+        )
 
 
 def decode(
@@ -65,24 +75,21 @@ def decode(
     Unprocessable
         If the frame is damaged, or is of another size than the header says.
     """
-    if not is_decodable(transfer_syntax):
-        raise NotAcceptable(
-            "transfer-syntax",
-            f"frames in {name(transfer_syntax)} are not rendered: retrieve the frames instead",
-        )
+    require_decodable(transfer_syntax)
     if transfer_syntax in _CODESTREAMS:
         return _compressed(data, image, transfer_syntax)
     if transfer_syntax == _RLE:
         # Planes are whole in RLE (PS3.5 §G.2), whatever the header says.
         image = replace(image, photometric=image.photometric.removesuffix("_422"))
-        data = _run_lengths(data, image)
-        return _native(data, image, planar=True), image.photometric
+        return _native(_run_lengths(data, image), image, planar=True), image.photometric
     if transfer_syntax == _DEFLATED_FRAME:
         data = _inflated(data, image.native_bytes)
     return _native(data, image, bit_offset, planar=image.is_planar), image.photometric
 
 
-def _native(data: bytes, image: ImagePixel, bit_offset: int = 0, *, planar: bool) -> Samples:
+def _native(
+    data: bytes | bytearray, image: ImagePixel, bit_offset: int = 0, *, planar: bool
+) -> Samples:
     pixels = image.rows * image.columns
     if len(data) < image.native_bytes:
         raise Unprocessable("truncated", "Pixel Data is shorter than one frame")
@@ -98,7 +105,7 @@ def _native(data: bytes, image: ImagePixel, bit_offset: int = 0, *, planar: bool
     )
     if image.samples == 1:
         return samples.reshape(image.rows, image.columns)
-    if image.is_subsampled and pixels * 2 == samples.size and not planar:
+    if image.is_subsampled:
         return _upsampled(samples, image)
     if planar:
         return np.moveaxis(samples.reshape(3, image.rows, image.columns), 0, 2)
@@ -116,7 +123,7 @@ def _upsampled(samples: Samples, image: ImagePixel) -> Samples:
     return full.reshape(image.rows, image.columns, 3)
 
 
-def _run_lengths(data: bytes, image: ImagePixel) -> bytes:
+def _run_lengths(data: bytes, image: ImagePixel) -> bytearray:
     """Decode RLE; planes come out one after another (PS3.5 §G.2)."""
     if image.allocated not in (8, 16, 32):
         raise NotAcceptable("kind", "run length encoded pixels of this size are not rendered")
@@ -125,8 +132,8 @@ def _run_lengths(data: bytes, image: ImagePixel) -> bytes:
     try:
         imagecodecs.dicomrle_decode(data, f"<u{image.allocated // 8}", out=out)
     except (RuntimeError, ValueError):
-        raise Unprocessable("bad-codestream", "the compressed frame is damaged") from None
-    return bytes(out)
+        raise damaged() from None
+    return out
 
 
 def _inflated(data: bytes, size: int) -> bytes:
@@ -136,10 +143,14 @@ def _inflated(data: bytes, size: int) -> bytes:
         raise Unprocessable("bad-deflate", "the compressed frame is damaged") from None
 
 
+def _another_size() -> Unprocessable:
+    return Unprocessable("bad-codestream", "the frame is not as large as the header says")
+
+
 def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, str]:
     stream = read_codestream(data)
     if (stream.rows, stream.columns, stream.samples) != (image.rows, image.columns, image.samples):
-        raise Unprocessable("bad-codestream", "the frame is not as large as the header says")
+        raise _another_size()
     photometric = image.photometric
     try:
         if stream.is_lossless and image.samples == 3:
@@ -162,9 +173,9 @@ def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, s
         else:
             samples = imagecodecs.htj2k_decode(stream.data)
     except (RuntimeError, ValueError):
-        raise Unprocessable("bad-codestream", "the compressed frame is damaged") from None
+        raise damaged() from None
     if photometric in ("YBR_RCT", "YBR_ICT"):
         photometric = "RGB"  # PS3.5 §8.2.4: the codestream undoes its own transformation
     if samples.shape != ((image.rows, image.columns, 3)[: 2 + (image.samples == 3)]):
-        raise Unprocessable("bad-codestream", "the frame is not as large as the header says")
+        raise _another_size()
     return samples.view(f"u{samples.itemsize}"), photometric

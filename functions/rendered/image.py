@@ -34,11 +34,6 @@ class ImagePixel:
     is_float: bool
 
     @property
-    def is_monochrome(self) -> bool:
-        """Whether the grey scale pipeline applies."""
-        return self.photometric in _MONOCHROME
-
-    @property
     def is_subsampled(self) -> bool:
         """Whether native pixels share chrominance in pairs (PS3.3 §C.7.6.3.1.2)."""
         return self.photometric == "YBR_FULL_422" and not self.is_planar

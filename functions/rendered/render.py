@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from functions.rendered.decoding import decode, is_decodable
+from functions.rendered.decoding import decode, require_decodable
 from functions.rendered.image import ImagePixel, image_pixel, integer
 from functions.rendered.parameters import Parameters
 from functions.rendered.picture import draw, encode, shrunk
@@ -19,9 +19,8 @@ from pacsless import worker
 from pacsless.dicom.dataset import Header
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import Limits, read_header
-from pacsless.dicom.transfer_syntaxes import lookup, name
-from pacsless.errors import NotAcceptable, NotFound, Unavailable, Unprocessable
-from pacsless.instances import frame_table, open_servable, stored_syntax
+from pacsless.errors import NotFound, Unavailable, Unprocessable
+from pacsless.instances import frame_table, open_servable, refuse_video, stored_syntax
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -75,18 +74,11 @@ def open_image(archive: Archive, cache: Cache, stored: Stored) -> Iterator[Opene
         If it is of a kind or transfer syntax that is not rendered.
     """
     syntax = stored_syntax(archive, cache, stored)
-    if lookup(syntax).is_video:
-        raise NotAcceptable(
-            "video", f"the instance is a video ({name(syntax)}): retrieve its bulk data instead"
-        )
+    refuse_video(syntax)
     with open_servable(archive, stored, syntax) as file:
         header = read_header(file, limits=_LIMITS)
         image = image_pixel(header)
-        if not is_decodable(syntax):
-            raise NotAcceptable(
-                "transfer-syntax",
-                f"frames in {name(syntax)} are not rendered: retrieve the frames instead",
-            )
+        require_decodable(syntax)
         yield Opened(file, header, image, frame_table(file, stored, syntax, cache))
 
 
@@ -103,18 +95,17 @@ def render(
         If others are rendering, and it takes too long.
     """
     image, table = opened.image, opened.table
+    viewport = parameters.viewport
     if thumbnail:
         if any(_says_yes(opened.header, keyword) for keyword in _IDENTIFYING):
             # PS3.18 §10.4.3.3.4: no thumbnail identifies the patient.
             raise NotFound(
                 "identifying", "the image may show who the patient is: it has no thumbnail"
             )
-        viewport = shrunk(parameters.viewport, image.rows, image.columns, THUMBNAIL)
-        parameters = replace(parameters, viewport=viewport)
+        viewport = shrunk(viewport, image.rows, image.columns, THUMBNAIL)
     pieces = table.ranges(frame)
     if sum(length for _, length in pieces) > 2 * image.native_bytes + _SLACK:
         raise Unprocessable("too-large", "the frame is larger than its pixels")
-    viewport = parameters.viewport
     drawn = viewport.width * viewport.height if viewport else 0
     with _turn(large=max(image.rows * image.columns, drawn) > _LARGE), worker.running(_LONGEST):
         data = b"".join(_read(opened.file, offset, length) for offset, length in pieces)

@@ -9,24 +9,24 @@ thumbnail is always one picture.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 from werkzeug.wrappers import Response
 
-from functions.rendered.capabilities import MULTIPART, SINGLE
+from functions.rendered.capabilities import PARTS, SINGLE
 from functions.rendered.parameters import Parameters, parse_parameters
 from functions.rendered.render import open_image, render
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicomweb import instance_url
-from pacsless.errors import BadRequest, NotFound, PacslessError
+from pacsless.errors import BadRequest, PacslessError
 from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
 from pacsless.multipart import Multipart, Part
-from pacsless.negotiation import Representation, choose
-from pacsless.web import Request
+from pacsless.negotiation import Representation
+from pacsless.web import Request, multipart_response
 
 MAX_PARTS: Final = 1000
 """Pictures in one answer: a client that wants more asks by series, or by frames."""
@@ -35,6 +35,10 @@ _VERSION: Final = 1
 """To be raised when the same request gives another picture, as it is part of every ETag."""
 _TRIED: Final = 16
 """Instances looked at for one that has a thumbnail."""
+
+
+_Target = tuple[Stored, Sequence[int]]
+"""An instance, and which of its frames; none means the representative one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,8 @@ class Asked:
         BadRequest, NotAcceptable
             If a parameter is malformed, or nothing offered is accepted.
         """
-        http = request.http
-        chosen = choose(http.headers.get("Accept"), offers, http.args.get("accept"))
-        return cls(request, archive, cache, parse_parameters(dict(http.args.lists())), chosen)
+        parameters = parse_parameters(dict(request.http.args.lists()))
+        return cls(request, archive, cache, parameters, request.accepted(offers))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -78,7 +81,7 @@ def retrieve_rendered_study(
     request: Request, study: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of each image of a study."""
-    asked = Asked.of(request, archive, cache, MULTIPART)
+    asked = Asked.of(request, archive, cache, PARTS)
     return _send_all(asked, find_instances(archive, request.tenant, study))
 
 
@@ -86,7 +89,7 @@ def retrieve_rendered_series(
     request: Request, study: str, series: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of each image of a series."""
-    asked = Asked.of(request, archive, cache, MULTIPART)
+    asked = Asked.of(request, archive, cache, PARTS)
     return _send_all(asked, find_instances(archive, request.tenant, study, series))
 
 
@@ -94,7 +97,7 @@ def retrieve_rendered_instance(
     request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of an instance, or as parts one of each of its frames."""
-    asked = Asked.of(request, archive, cache, SINGLE + MULTIPART)
+    asked = Asked.of(request, archive, cache, SINGLE + PARTS)
     stored = find_instance(archive, request.tenant, study, series, sop)
     if not asked.chosen.multipart:
         return _send_one(asked, [stored])
@@ -115,7 +118,7 @@ def retrieve_rendered_frames(
 ) -> Response:
     """Send a picture of each frame asked for."""
     numbers = parse_frame_list(frames)
-    offers = SINGLE + MULTIPART if len(numbers) == 1 else MULTIPART
+    offers = SINGLE + PARTS if len(numbers) == 1 else PARTS
     asked = Asked.of(request, archive, cache, offers)
     stored = find_instance(archive, request.tenant, study, series, sop)
     if not asked.chosen.multipart:
@@ -183,16 +186,9 @@ def _send_one(
     headers["ETag"] = f'"{tag}"'
     if asked.request.http.if_none_match.contains_weak(tag):
         return Response(None, 304, headers)
-    refused: PacslessError | None = None
-    for stored in candidates(found):
-        try:
-            data, _ = _render(asked, stored, frame, thumbnail=thumbnail)
-            return Response(data, 200, headers, content_type=media_type)
-        except PacslessError as error:
-            if error.status >= 500:
-                raise
-            refused = refused or error
-    raise refused or NotFound("no-image", "there is no image")
+    targets = [(one, () if frame is None else (frame,)) for one in candidates(found)]
+    _, _, data = next(_pictures(asked, targets, lenient=True, thumbnail=thumbnail))
+    return Response(data, 200, headers, content_type=media_type)
 
 
 def candidates(found: Sequence[Stored]) -> list[Stored]:
@@ -211,57 +207,66 @@ def candidates(found: Sequence[Stored]) -> list[Stored]:
 
 
 def _send_all(asked: Asked, found: Sequence[Stored]) -> Response:
-    return _send_parts(asked, [(one, None) for one in found], lenient=True)
+    return _send_parts(asked, [(one, ()) for one in found], lenient=True)
 
 
 def _send_frames(asked: Asked, stored: Stored, frames: Sequence[int]) -> Response:
-    return _send_parts(asked, [(stored, number) for number in frames], lenient=False)
+    return _send_parts(asked, [(stored, frames)], lenient=False)
 
 
-def _send_parts(
-    asked: Asked, targets: Sequence[tuple[Stored, int | None]], *, lenient: bool
-) -> Response:
-    if len(targets) > MAX_PARTS:
+def _send_parts(asked: Asked, targets: Sequence[_Target], *, lenient: bool) -> Response:
+    if sum(len(frames) or 1 for _, frames in targets) > MAX_PARTS:
         raise BadRequest(
             "too-many", f"no more than {MAX_PARTS} pictures are sent at once: ask for fewer"
         )
-    parts = _parts(asked, targets, lenient=lenient)
+    pictures = _pictures(asked, targets, lenient=lenient)
+    parts = (_part(asked, *one) for one in pictures)
     first = next(parts)  # what is refused altogether is so before the first byte
     body = Multipart(chain([first], parts), asked.chosen.media_type)
-    # Nobody reads the rest of an answer to HEAD; an iterator has no length to state.
-    content = iter(body) if asked.request.http.method == "GET" else iter(())
-    return Response(content, 200, asked.headers, content_type=body.content_type)
+    response = multipart_response(body, asked.headers)
+    response.call_on_close(pictures.close)
+    return response
 
 
-def _parts(
-    asked: Asked, targets: Sequence[tuple[Stored, int | None]], *, lenient: bool
-) -> Iterator[Part]:
-    """Render one picture after the other, each when the one before is sent.
+def _part(asked: Asked, stored: Stored, frame: int, data: bytes) -> Part:
+    url = f"{instance_url(asked.request.root, stored.identity)}/frames/{frame}/rendered"
+    return Part(asked.chosen.content_type, len(data), [data].__iter__, url)
 
-    `lenient` leaves out what cannot be rendered, unless nothing can.
+
+def _pictures(
+    asked: Asked, targets: Iterable[_Target], *, lenient: bool, thumbnail: bool = False
+) -> Generator[tuple[Stored, int, bytes], None, None]:
+    """Render one picture after the other, of an instance that is opened once each frame.
+
+    Parameters
+    ----------
+    asked
+        How.
+    targets
+        Of what.
+    lenient
+        Whether to leave out what cannot be rendered, unless nothing can.
+    thumbnail
+        Whether they are to be small, and name nobody.
+
+    Yields
+    ------
+    tuple
+        The instance, the number of the frame, and the picture.
     """
     refused: PacslessError | None = None
-    sent = False
-    for stored, frame in targets:
+    made = False
+    for stored, frames in targets:
         try:
-            data, number = _render(asked, stored, frame)
+            with open_image(asked.archive, asked.cache, stored) as opened:
+                for number in frames or (opened.representative,):
+                    media_type = asked.chosen.media_type
+                    data = render(opened, number, asked.parameters, media_type, thumbnail=thumbnail)
+                    made = True
+                    yield stored, number, data
         except PacslessError as error:
             if not lenient or error.status >= 500:
                 raise
             refused = refused or error
-            continue
-        sent = True
-        url = f"{instance_url(asked.request.root, stored.identity)}/frames/{number}/rendered"
-        yield Part(asked.chosen.content_type, len(data), [data].__iter__, url)
-    if not sent:
-        raise refused or NotFound("no-image", "there is no image")
-
-
-def _render(
-    asked: Asked, stored: Stored, frame: int | None, *, thumbnail: bool = False
-) -> tuple[bytes, int]:
-    """Return a picture, and the number of the frame it shows: the representative one if None."""
-    with open_image(asked.archive, asked.cache, stored) as opened:
-        number = frame or opened.representative
-        media_type = asked.chosen.media_type
-        return render(opened, number, asked.parameters, media_type, thumbnail=thumbnail), number
+    if refused and not made:
+        raise refused

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 from functions.wado_rs.body import Extent, whole
 from functions.wado_rs.capabilities import DOCUMENTS
 from functions.wado_rs.frames import frame_offers, frame_parts
-from functions.wado_rs.response import accepted, extent_response, multipart_response
+from functions.wado_rs.response import VARY, extent_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.dicom_json import find_bulk_data
@@ -27,7 +27,7 @@ from pacsless.errors import BadRequest, Unprocessable
 from pacsless.instances import Stored, find_instance, frame_table, open_servable, stored_syntax
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import OCTET_STREAM, Representation
-from pacsless.web import Request
+from pacsless.web import Request, multipart_response
 
 _PATH: Final = re.compile(r"[0-9A-Fa-f]{8}(?:/[0-9]{1,9}/[0-9A-Fa-f]{8}){0,64}", re.ASCII)
 _PIXEL_DATA: Final = "7FE00010"
@@ -93,7 +93,7 @@ def _extent(file: BinaryIO, header: Header, path: str) -> Extent | None:
 def _send_value(
     request: Request, extent: Extent, header: Header, stored: Stored, path: str
 ) -> Response:
-    chosen = accepted(request, _value_offers(header, path))
+    chosen = request.accepted(_value_offers(header, path))
     return _send_extent(request, extent, chosen, bulk_data_uri(request.root, stored.identity, path))
 
 
@@ -117,14 +117,14 @@ def _send_extent(request: Request, extent: Extent, chosen: Representation, url: 
     if not chosen.multipart:
         return extent_response(request, extent, chosen.content_type)
     part = Part(chosen.content_type, extent.length, extent.read, url)
-    response = multipart_response(Multipart([part], chosen.media_type))
+    response = multipart_response(Multipart([part], chosen.media_type), VARY)
     response.call_on_close(extent.file.close)
     return response
 
 
 def _send_video(request: Request, file: BinaryIO, table: FrameTable, stored: Stored) -> Response:
     """Send the stream of a video, joined: what a browser's player reads by ranges."""
-    chosen = accepted(request, frame_offers(table, single=True))
+    chosen = request.accepted(frame_offers(table, single=True))
     url = bulk_data_uri(request.root, stored.identity, _PIXEL_DATA)
     return _send_extent(request, Extent(file, table.ranges(1)), chosen, url)
 
@@ -132,10 +132,10 @@ def _send_video(request: Request, file: BinaryIO, table: FrameTable, stored: Sto
 def _send_frames(request: Request, file: BinaryIO, table: FrameTable, stored: Stored) -> Response:
     """Send compressed Pixel Data: one part a frame (PS3.18 §8.7.3.3.2)."""
     numbers = range(1, table.number_of_frames + 1)
-    chosen = accepted(request, frame_offers(table, single=len(numbers) == 1))
+    chosen = request.accepted(frame_offers(table, single=len(numbers) == 1))
     if not chosen.multipart:
         return extent_response(request, Extent(file, table.ranges(1)), chosen.content_type)
     parts = frame_parts(file, table, numbers, chosen, instance_url(request.root, stored.identity))
-    response = multipart_response(Multipart(parts, chosen.media_type))
+    response = multipart_response(Multipart(parts, chosen.media_type), VARY)
     response.call_on_close(file.close)
     return response

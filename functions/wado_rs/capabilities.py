@@ -11,11 +11,13 @@ from pacsless.representations import ATTRIBUTES
 
 _DICOM: Final = Representation("application/dicom", multipart=True)
 _DICOM_ALONE: Final = Representation("application/dicom")
+_SYNTAXES: Final = [lookup(uid) for uid in STORABLE]
 # As `frame_offers` has them: octet stream before what the frames are stored as.
-_STORED: Final = (
+_FRAMES: Final = (
     OCTET_STREAM,
-    *sorted({lookup(uid).media_type for uid in STORABLE} - {OCTET_STREAM}),
+    *sorted({one.media_type for one in _SYNTAXES if not one.is_video} - {OCTET_STREAM}),
 )
+_VIDEOS: Final = tuple(sorted({one.media_type for one in _SYNTAXES if one.is_video}))
 DOCUMENTS: Final = ("application/pdf", "model/mtl", "model/obj", "model/stl")
 """Encapsulated documents that come under their own media type, too.
 
@@ -39,8 +41,10 @@ SERIES: Final = Capability("Retrieve Series", (_DICOM,), (ACCEPT,), (406,))
 INSTANCE: Final = Capability(
     "Retrieve Instance", (_DICOM, _DICOM_ALONE), (ACCEPT,), (*_RANGES, 304)
 )
-FRAMES: Final = Capability("Retrieve Frames", _both(*_STORED), (ACCEPT,), _RANGES)
-BULK_DATA: Final = Capability("Retrieve Bulkdata", _both(*_STORED, *DOCUMENTS), (ACCEPT,), _RANGES)
+FRAMES: Final = Capability("Retrieve Frames", _both(*_FRAMES), (ACCEPT,), _RANGES)
+BULK_DATA: Final = Capability(
+    "Retrieve Bulkdata", _both(*_FRAMES, *_VIDEOS, *DOCUMENTS), (ACCEPT,), _RANGES
+)
 
 
 def metadata(level: str) -> Capability:

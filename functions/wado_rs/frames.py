@@ -12,23 +12,22 @@ from typing import TYPE_CHECKING, BinaryIO
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent, realigned
-from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
+from functions.wado_rs.response import VARY, extent_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.frames import FrameTable
-from pacsless.dicom.transfer_syntaxes import lookup, name
 from pacsless.dicomweb import instance_url
-from pacsless.errors import NotAcceptable
 from pacsless.instances import (
     find_instance,
     frame_table,
     open_servable,
     parse_frame_list,
+    refuse_video,
     stored_syntax,
 )
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import OCTET_STREAM, Representation
-from pacsless.web import Request
+from pacsless.web import Request, multipart_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,22 +47,19 @@ def retrieve_frames(
     wanted = parse_frame_list(frames)
     stored = find_instance(archive, request.tenant, study, series, sop)
     syntax = stored_syntax(archive, cache, stored)
-    if lookup(syntax).is_video:
-        raise NotAcceptable(
-            "video", f"the instance is a video ({name(syntax)}): retrieve its bulk data instead"
-        )
+    refuse_video(syntax)
     file = open_servable(archive, stored, syntax)
     try:
         table = frame_table(file, stored, syntax, cache)
         for number in wanted:
             table.ranges(number)  # a frame that is missing is refused before the first byte
-        chosen = accepted(request, frame_offers(table, single=len(wanted) == 1))
+        chosen = request.accepted(frame_offers(table, single=len(wanted) == 1))
         if not chosen.multipart:
             return _send_single(request, file, table, wanted[0], chosen)
         parts = frame_parts(
             file, table, wanted, chosen, instance_url(request.root, stored.identity)
         )
-        response = multipart_response(Multipart(parts, chosen.media_type))
+        response = multipart_response(Multipart(parts, chosen.media_type), VARY)
     except BaseException:
         file.close()
         raise

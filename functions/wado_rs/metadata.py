@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
-from functions.wado_rs.response import VARY, accepted, multipart_response
+from functions.wado_rs.response import VARY
 from pacsless.archive import Archive, Stat
 from pacsless.cache import Cache
 from pacsless.dicom import document
@@ -34,7 +34,7 @@ from pacsless.metadata import (
 from pacsless.negotiation import Representation
 from pacsless.representations import ATTRIBUTES, native_models
 from pacsless.settings import Settings
-from pacsless.web import Request, accel
+from pacsless.web import Request, accel, multipart_response
 
 _SETTLED: Final = 2.0
 """Seconds after which a folder's time stamp tells every later change apart."""
@@ -52,7 +52,7 @@ def retrieve_study_metadata(
     memory: EntryMemory,
 ) -> Response:
     """Send the metadata of every instance of a study."""
-    chosen = accepted(request, ATTRIBUTES)
+    chosen = request.accepted(ATTRIBUTES)
     tenant = request.tenant
     all_series = [
         SeriesIdentity(tenant, study, uid) for uid in sorted(archive.folders(f"{tenant}/{study}/"))
@@ -79,7 +79,7 @@ def retrieve_series_metadata(
     memory: EntryMemory,
 ) -> Response:
     """Send the metadata of every instance of a series."""
-    chosen = accepted(request, ATTRIBUTES)
+    chosen = request.accepted(ATTRIBUTES)
     identity = SeriesIdentity(request.tenant, study, series)
     there = _files_in(archive, cache, identity)
     if not there:
@@ -100,7 +100,7 @@ def retrieve_instance_metadata(
     settings: Settings,
 ) -> Response:
     """Send the metadata of one instance."""
-    chosen = accepted(request, ATTRIBUTES)
+    chosen = request.accepted(ATTRIBUTES)
     identity = find_instance(archive, request.tenant, study, series, sop).identity
     entry = _stored_entry(archive, identity)
     if entry is None:
@@ -211,17 +211,16 @@ def _send_native_models(request: Request, content: BinaryIO, version: str) -> Re
     The ETag is a weak one: the boundary is another each time.
     """
     tag = f"{version}-xml"
-    headers = {"Cache-Control": "private, no-cache", "ETag": f'W/"{tag}"'}
+    headers = VARY | {"Cache-Control": "private, no-cache", "ETag": f'W/"{tag}"'}
     if request.http.if_none_match.contains_weak(tag):
         content.close()
-        return Response(None, 304, VARY | headers)
+        return Response(None, 304, headers)
     entries = document.read_lines(content)
     first = next(entries, None)
     if first is None:
         content.close()
         # A body of no parts is none (RFC 2046 §5.1.1).
         raise Unprocessable("unreadable", "none of the files can be read as DICOM")
-    response = multipart_response(native_models(itertools.chain([first], entries)))
-    response.headers.update(headers)
+    response = multipart_response(native_models(itertools.chain([first], entries)), headers)
     response.call_on_close(content.close)
     return response

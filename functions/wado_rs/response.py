@@ -1,37 +1,15 @@
-"""Responses: what was negotiated, streamed."""
+"""Responses: pieces of a file, streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent
-from pacsless.multipart import Multipart
-from pacsless.negotiation import Representation, choose
 from pacsless.web import Request, plain
 
 VARY: Final = {"Vary": "Accept"}
-
-
-def accepted(request: Request, offers: Sequence[Representation]) -> Representation:
-    """Choose by the request's Accept header and ``accept`` parameter.
-
-    Raises
-    ------
-    NotAcceptable
-        If nothing offered is accepted.
-    """
-    return choose(request.http.headers.get("Accept"), offers, request.http.args.get("accept"))
-
-
-def multipart_response(body: Multipart) -> Response:
-    """Stream a multipart body."""
-    headers = dict(VARY)
-    if body.content_length is not None:
-        headers["Content-Length"] = str(body.content_length)
-    return Response(iter(body), 200, headers, content_type=body.content_type)
 
 
 def extent_response(request: Request, body: Extent, content_type: str) -> Response:

@@ -15,7 +15,7 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.wado_rs.body import Extent, whole
-from functions.wado_rs.response import VARY, accepted, extent_response, multipart_response
+from functions.wado_rs.response import VARY, extent_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.explicit_le import is_convertible
@@ -30,7 +30,7 @@ from pacsless.instances import (
 )
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import ANY, Representation
-from pacsless.web import Request, accel
+from pacsless.web import Request, accel, multipart_response
 
 DICOM: Final = "application/dicom"
 
@@ -67,7 +67,7 @@ def _send(
 ) -> Response:
     syntaxes = [stored_syntax(archive, cache, one) for one in found]
     offers = _offers(syntaxes, single=single)
-    chosen = accepted(request, offers)
+    chosen = request.accepted(offers)
     # The stored form is offered first, so any other choice is the converted one.
     convert = chosen.transfer_syntax != offers[0].transfer_syntax
     if not chosen.multipart:
@@ -78,7 +78,7 @@ def _send(
         else _stored_part(request, archive, one, syntax)
         for one, syntax in zip(found, syntaxes, strict=True)
     ]
-    return multipart_response(Multipart(parts, DICOM))
+    return multipart_response(Multipart(parts, DICOM), VARY)
 
 
 def _offers(syntaxes: Sequence[str], *, single: bool) -> list[Representation]:

@@ -113,7 +113,7 @@ STATUSES: Final = {
     503: "This part of the archive is not available now; Retry-After says when to try again.",
     504: "The archive did not answer in time.",
 }
-"""Every status an answer can have; from 400 on its body is a sentence of text/plain."""
+"""Every status a described operation is answered with; from 400 on, by a sentence of text/plain."""
 ANY_REQUEST: Final = (400, 404, 414, 500, 503, 504)
 """Those that any request may get."""
 
@@ -144,7 +144,7 @@ OF_NGINX: Final = (
 
 
 def operations(function: str, routes: Iterable[Route]) -> Iterator[Operation]:
-    """Join the routes of a function with what they can; those that can nothing yet are left out."""
+    """Join the routes of a function with what they can."""
     for route in routes:
         if route.capability is None:
             continue

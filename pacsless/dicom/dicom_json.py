@@ -20,7 +20,6 @@ from pacsless.errors import NotFound, Unprocessable
 
 # RFC 8259 §6: integers beyond this are not exact in most JSON parsers.
 _EXACT: Final = 2**53
-_NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 # PS3.5 §7.1: these groups are of commands, files and directories, not data sets.
 _FIRST_GROUP: Final = 0x0008
 _TAG: Final = re.compile(r"[0-9A-F]{8}")
@@ -178,7 +177,7 @@ def _person_name(name: str | None) -> dict[str, str] | None:
     """Return the non-empty component groups of a name (§F.2.2), null for an empty one."""
     if name is None:
         return None
-    groups = zip(_NAME_GROUPS, name.split("="), strict=False)
+    groups = zip(values.NAME_GROUPS, name.split("="), strict=False)
     return {kind: group.rstrip(" ") for kind, group in groups if group.rstrip(" ")} or None
 
 

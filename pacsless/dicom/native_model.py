@@ -10,6 +10,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from pydicom.datadict import keyword_for_tag
 
+from pacsless.dicom.values import NAME_GROUPS
+
 _BEGIN: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     '<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"'
@@ -17,7 +19,6 @@ _BEGIN: Final = (
 )
 _END: Final = "</NativeDicomModel>\n"
 _CHUNK: Final = 1 << 16
-_NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 _NAME_COMPONENTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 # No reference can stand for these (XML 1.0 §2.2, §4.1); FF is text to DICOM (PS3.5 §6.1.3).
 _UNFIT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -135,7 +136,7 @@ def _value(number: int, value: str | int | float | None) -> str:
 def _person_name(number: int, name: Mapping[str, str] | None) -> str:
     groups = "".join(
         f"<{group}>{_components(name[group])}</{group}>"
-        for group in _NAME_GROUPS
+        for group in NAME_GROUPS
         if name is not None and group in name
     )
     return f'<PersonName number="{number}">{groups}</PersonName>'

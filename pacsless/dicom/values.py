@@ -13,6 +13,9 @@ from pacsless.dicom import text
 
 Value = str | int | float | None
 
+NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+"""Component groups of a person's name, in their order (PS3.5 §6.2)."""
+
 BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 """VRs whose value is bytes, not values."""
 NUMERIC_TEXT: Final = frozenset({"DS", "IS"})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.qido_rs.attributes import KEYS, Kind, Level, attribute_path
-from functions.qido_rs.parameters import parameters
+from functions.qido_rs.capabilities import searching
 from functions.qido_rs.query import (
     MOST_ANYWHERE,
     MOST_WITHIN_STUDY,
@@ -143,7 +143,7 @@ def test_unsupported_matching_is_named() -> None:
 @pytest.mark.parametrize("level", Level)
 def test_what_clients_are_told_of_is_applied(level: Level) -> None:
     values = {"includefield": "all", "accept": "*/*"}
-    for one in parameters(level):
+    for one in searching("Search", level).parameters:
         by_type = {"integer": "1", "boolean": "false", "string": "1.2"}
         value = values.get(one.name, by_type[one.schema["type"]])
         if one.name.endswith(("Date", "Time")):
@@ -156,6 +156,6 @@ def test_what_clients_are_told_of_is_applied(level: Level) -> None:
 
 
 def test_every_key_is_told_of() -> None:
-    told = {attribute_path(one.name) for one in parameters(Level.INSTANCES)}
+    told = {attribute_path(one.name) for one in searching("Search", Level.INSTANCES).parameters}
     bare = {path[9:] for path in KEYS if "." in path}
     assert told >= KEYS.keys() - bare

@@ -1,4 +1,4 @@
-"""What the query component of a search may have, for those who ask (PS3.18 §8.3.4)."""
+"""What the routes of QIDO-RS can, for those who ask: what a query may have (PS3.18 §8.3.4)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 from functions.qido_rs.attributes import KEYS, Level, keyword_of
 from functions.qido_rs.query import MOST_ANYWHERE, MOST_WITHIN_STUDY, UNSUPPORTED
-from pacsless.capabilities import ACCEPT, Parameter
+from pacsless.capabilities import ACCEPT, DICOM_JSON, Capability, Parameter
+from pacsless.representations import ATTRIBUTES
 
-_LEVELS: Final = tuple(Level)
 _OTHERS: Final = (
     Parameter(
         "includefield",
@@ -29,9 +29,13 @@ _OTHERS: Final = (
 )
 
 
-def parameters(level: Level) -> tuple[Parameter, ...]:
+def searching(summary: str, level: Level) -> Capability:
+    """A search for what there is at a level."""
+    return Capability(summary, ATTRIBUTES, _parameters(level), (204, 406), DICOM_JSON)
+
+
+def _parameters(level: Level) -> tuple[Parameter, ...]:
     """Matching keys of a level and those above it, and what else a search takes."""
-    depth = _LEVELS.index(level)
     in_items = {path[9:] for path in KEYS if "." in path}
     keys = (
         Parameter(
@@ -41,6 +45,6 @@ def parameters(level: Level) -> tuple[Parameter, ...]:
         )
         for path, key in KEYS.items()
         # Such a one is taken bare as well, from clients of before 2019; it is not for new ones.
-        if path not in in_items and _LEVELS.index(key.level) <= depth
+        if path not in in_items and key.level.depth <= level.depth
     )
     return (*sorted(keys, key=lambda one: one.name), *_OTHERS)
