@@ -80,11 +80,16 @@ def decode(
         return _compressed(data, image, transfer_syntax)
     if transfer_syntax == _RLE:
         # Planes are whole in RLE (PS3.5 §G.2), whatever the header says.
-        image = replace(image, photometric=image.photometric.removesuffix("_422"))
-        return _native(_run_lengths(data, image), image, planar=True), image.photometric
+        whole = image.photometric_interpretation.removesuffix("_422")
+        image = replace(image, photometric_interpretation=whole)
+        return _native(
+            _run_lengths(data, image), image, planar=True
+        ), image.photometric_interpretation
     if transfer_syntax == _DEFLATED_FRAME:
         data = _inflated(data, image.native_bytes)
-    return _native(data, image, bit_offset, planar=image.is_planar), image.photometric
+    return _native(
+        data, image, bit_offset, planar=image.is_planar
+    ), image.photometric_interpretation
 
 
 def _native(
@@ -93,17 +98,17 @@ def _native(
     pixels = image.rows * image.columns
     if len(data) < image.native_bytes:
         raise Unprocessable("truncated", "Pixel Data is shorter than one frame")
-    if image.allocated == 1:
+    if image.bits_allocated == 1:
         bits = np.frombuffer(data, np.uint8)
         unpacked = np.unpackbits(bits, count=bit_offset + pixels, bitorder="little")
         return unpacked[bit_offset:].reshape(image.rows, image.columns)
     kind = "f" if image.is_float else "u"
     samples = np.frombuffer(
         data,
-        f"<{kind}{image.allocated // 8}",
-        count=image.native_bytes // (image.allocated // 8),
+        f"<{kind}{image.bits_allocated // 8}",
+        count=image.native_bytes // (image.bits_allocated // 8),
     )
-    if image.samples == 1:
+    if image.samples_per_pixel == 1:
         return samples.reshape(image.rows, image.columns)
     if image.is_subsampled:
         return _upsampled(samples, image)
@@ -125,12 +130,12 @@ def _upsampled(samples: Samples, image: ImagePixel) -> Samples:
 
 def _run_lengths(data: bytes, image: ImagePixel) -> bytearray:
     """Decode RLE; planes come out one after another (PS3.5 §G.2)."""
-    if image.allocated not in (8, 16, 32):
+    if image.bits_allocated not in (8, 16, 32):
         raise NotAcceptable("kind", "run length encoded pixels of this size are not rendered")
-    size = image.rows * image.columns * image.samples * image.allocated // 8
+    size = image.rows * image.columns * image.samples_per_pixel * image.bits_allocated // 8
     out = bytearray(size)
     try:
-        imagecodecs.dicomrle_decode(data, f"<u{image.allocated // 8}", out=out)
+        imagecodecs.dicomrle_decode(data, f"<u{image.bits_allocated // 8}", out=out)
     except (RuntimeError, ValueError):
         raise damaged() from None
     return out
@@ -149,14 +154,18 @@ def _another_size() -> Unprocessable:
 
 def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, str]:
     stream = read_codestream(data)
-    if (stream.rows, stream.columns, stream.samples) != (image.rows, image.columns, image.samples):
+    if (stream.rows, stream.columns, stream.samples) != (
+        image.rows,
+        image.columns,
+        image.samples_per_pixel,
+    ):
         raise _another_size()
-    photometric = image.photometric
+    photometric = image.photometric_interpretation
     try:
-        if stream.is_lossless and image.samples == 3:
+        if stream.is_lossless and image.samples_per_pixel == 3:
             # What its samples are, the header says; libjpeg would refuse to convert them.
             samples = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
-        elif syntax in _JPEG and image.samples == 3:
+        elif syntax in _JPEG and image.samples_per_pixel == 3:
             # Many writers leave the header as it was before compression, so what
             # the JPEG says of its colours goes before what the header says.
             space = "RGB" if photometric == "RGB" else "YCBCR"
@@ -176,6 +185,6 @@ def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, s
         raise damaged() from None
     if photometric in ("YBR_RCT", "YBR_ICT"):
         photometric = "RGB"  # PS3.5 §8.2.4: the codestream undoes its own transformation
-    if samples.shape != ((image.rows, image.columns, 3)[: 2 + (image.samples == 3)]):
+    if samples.shape != ((image.rows, image.columns, 3)[: 2 + (image.samples_per_pixel == 3)]):
         raise _another_size()
     return samples.view(f"u{samples.itemsize}"), photometric

@@ -24,10 +24,10 @@ class ImagePixel:
 
     rows: int
     columns: int
-    samples: int
-    photometric: str
-    allocated: int
-    stored: int
+    samples_per_pixel: int
+    photometric_interpretation: str
+    bits_allocated: int
+    bits_stored: int
     high_bit: int
     is_signed: bool
     is_planar: bool
@@ -36,13 +36,13 @@ class ImagePixel:
     @property
     def is_subsampled(self) -> bool:
         """Whether native pixels share chrominance in pairs (PS3.3 §C.7.6.3.1.2)."""
-        return self.photometric == "YBR_FULL_422" and not self.is_planar
+        return self.photometric_interpretation == "YBR_FULL_422" and not self.is_planar
 
     @property
     def native_bytes(self) -> int:
         """Bytes of a frame that is not compressed."""
-        samples = 2 if self.is_subsampled else self.samples
-        return (self.rows * self.columns * samples * self.allocated + 7) // 8
+        samples = 2 if self.is_subsampled else self.samples_per_pixel
+        return (self.rows * self.columns * samples * self.bits_allocated + 7) // 8
 
 
 def image_pixel(header: Header) -> ImagePixel:

@@ -43,7 +43,7 @@ def show(
     window
         Used instead of what the instance says; for grey images only.
     """
-    if image.samples == 3:
+    if image.samples_per_pixel == 3:
         return _colour(samples, photometric, image)
     if photometric == "PALETTE COLOR":
         first, colours = palette(header)
@@ -61,7 +61,7 @@ def _colour(samples: Samples, photometric: str, image: ImagePixel) -> Shown:
         for stored, shown in _blocks(samples, out):
             words = stored & _mask(image)
             # Colours fill their bits: of 12 bits the upper 8 are shown.
-            shown[:] = words >> (image.stored - 8) if image.stored > 8 else words
+            shown[:] = words >> (image.bits_stored - 8) if image.bits_stored > 8 else words
         samples = out
     if not photometric.startswith("YBR"):
         return np.ascontiguousarray(samples)
@@ -77,7 +77,7 @@ def _grey(
     voi = window or voi_lut(header, frame)
     if voi is None:
         voi = _range(samples, image, modality, padding)
-    inverted = image.photometric == "MONOCHROME1"
+    inverted = image.photometric_interpretation == "MONOCHROME1"
 
     def displayed(values: Values) -> Shown:
         share = _share(modality(values), voi)
@@ -85,8 +85,8 @@ def _grey(
         return shown
 
     out = np.empty(samples.shape, np.uint8)
-    if image.stored <= _TABLED and not image.is_float:
-        table = displayed(_signed(np.arange(1 << image.stored, dtype=np.int64), image))
+    if image.bits_stored <= _TABLED and not image.is_float:
+        table = displayed(_signed(np.arange(1 << image.bits_stored, dtype=np.int64), image))
         for stored, shown in _blocks(samples, out):
             shown[:] = table[_bits(stored, image)]
     else:
@@ -117,7 +117,7 @@ def _range(
     padding: tuple[float, float] | None,
 ) -> Window:
     """Return the window from the least to the greatest value there is, padding left out."""
-    if image.stored == 1:
+    if image.bits_stored == 1:
         return Window(0.5, 1.0, "linear-exact")
     least, greatest = np.inf, -np.inf
     for stored, _ in _blocks(samples, samples):
@@ -154,19 +154,19 @@ def _values(stored: Samples, image: ImagePixel) -> Values:
 
 def _bits(stored: Samples, image: ImagePixel) -> Samples:
     """Return the bits that are stored, moved to the low end (PS3.5 §8.1.1)."""
-    shift = image.high_bit + 1 - image.stored
+    shift = image.high_bit + 1 - image.bits_stored
     bits: Samples = (stored >> shift if shift else stored) & _mask(image)
     return bits
 
 
 def _mask(image: ImagePixel) -> np.uint32:
-    return np.uint32((1 << image.stored) - 1)
+    return np.uint32((1 << image.bits_stored) - 1)
 
 
 def _signed(bits: NDArray[np.int64], image: ImagePixel) -> Values:
     """Read bits in two's complement, if the pixels are signed."""
     if image.is_signed:
-        sign = 1 << (image.stored - 1)
+        sign = 1 << (image.bits_stored - 1)
         bits = (bits ^ sign) - sign
     return bits.astype(np.float64)
 

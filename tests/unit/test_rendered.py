@@ -448,7 +448,7 @@ def test_a_codestream_is_judged_by_what_is_decoded() -> None:
 def test_no_jpeg_has_so_many_scans() -> None:
     data = imagecodecs.jpeg8_encode(np.zeros((8, 8), np.uint8))
     at = data.index(b"\xff\xda")
-    image = replace(pixels(8, 8), allocated=8, stored=8, high_bit=7)
+    image = replace(pixels(8, 8), bits_allocated=8, bits_stored=8, high_bit=7)
     decode(data, image, "1.2.840.10008.1.2.4.50")
     with pytest.raises(Unprocessable):
         decode(data[:-2] + data[at:-2] * 200 + data[-2:], image, "1.2.840.10008.1.2.4.50")
