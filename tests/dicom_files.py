@@ -28,6 +28,10 @@ def bundled() -> list[Path]:
     return sorted(path for path in Path(one).parent.rglob("*.dcm") if path.name != "no_meta.dcm")
 
 
+BUNDLED: Final = {path.name: path for path in bundled()}
+"""pydicom's files by their names."""
+
+
 def samples(*folders: str) -> list[Path]:
     """Return the sample files below some folders; none if there are no samples."""
     return sorted(path for folder in folders for path in (SAMPLES / folder).rglob("*.dcm"))

@@ -18,12 +18,11 @@ from pacsless.identity import InstanceIdentity
 from pacsless.metadata import describe_series
 from pacsless.settings import Settings
 from tests import native_model
-from tests.dicom_files import bundled
+from tests.dicom_files import BUNDLED
 from tests.instances import store_bytes
 
 FRAMES = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 XML = 'multipart/related; type="application/dicom+xml"'
-FILES = {path.name: path for path in bundled()}
 # Redis is not there, and PostgreSQL is not asked: reading must not need them.
 SETTINGS = Settings(redis="")
 
@@ -47,7 +46,7 @@ class Pacs:
 
     def put(self, name: str, tenant: str = "default") -> tuple[InstanceIdentity, bytes]:
         """Put one of pydicom's files in."""
-        content = FILES[name].read_bytes()
+        content = BUNDLED[name].read_bytes()
         return self.store(content, tenant), content
 
     def get(self, path: str, accept: str | None = None, **headers: str) -> TestResponse:

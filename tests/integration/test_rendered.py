@@ -26,10 +26,10 @@ from pacsless.cache import Cache
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import Stored
 from pacsless.settings import Settings
-from tests.dicom_files import SAMPLES, bundled
+from tests.dicom_files import BUNDLED, SAMPLES, bundled
 from tests.instances import encode, make_dataset, store_bytes
 from tests.services import REPOSITORY
-from tests.wado import FILES, SETTINGS, Pacs, parts
+from tests.wado import SETTINGS, Pacs, parts
 
 PARTS = 'multipart/related; type="image/jpeg"'
 
@@ -341,7 +341,7 @@ def test_every_file_gets_a_picture_or_a_short_answer(pacs: Pacs, path: Path) -> 
     identity = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
     store_bytes(pacs.archive, identity, path.read_bytes(), "")
     neighbour = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.5")
-    store_bytes(pacs.archive, neighbour, FILES["CT_small.dcm"].read_bytes(), "")
+    store_bytes(pacs.archive, neighbour, BUNDLED["CT_small.dcm"].read_bytes(), "")
     for suffix in ("rendered", "thumbnail"):
         response = pacs.get(f"{identity.subject}/{suffix}")
         assert response.status_code in (200, 400, 404, 406, 500)

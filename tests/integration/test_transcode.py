@@ -22,12 +22,11 @@ from pacsless.events import (
     InstanceConverted,
 )
 from pacsless.identity import InstanceIdentity
-from tests.dicom_files import SAMPLES, bundled
+from tests.dicom_files import BUNDLED, SAMPLES, bundled
 from tests.instances import store_bytes
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 IDENTITY = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
-FILES = {path.name: path for path in bundled()}
 
 
 def syntax_of(path: Path) -> str:
@@ -95,7 +94,7 @@ def test_uncompressed_files_get_a_rendition_that_says_the_same(
 
 
 def test_repeating_a_request_changes_nothing(archive: FileArchive) -> None:
-    first = request(FILES["MR_small_bigendian.dcm"].read_bytes(), archive)
+    first = request(BUNDLED["MR_small_bigendian.dcm"].read_bytes(), archive)
     assert isinstance(first, InstanceConverted)
     before = archive.stat(first.rendition_path)
     again = repeat(first.sha256, archive)
@@ -113,9 +112,14 @@ def test_repeating_a_request_changes_nothing(archive: FileArchive) -> None:
 @pytest.mark.parametrize(
     ("content", "target", "stage", "code"),
     [
-        (FILES["JPEG2000.dcm"].read_bytes(), EXPLICIT, "decode", "compressed"),
-        (FILES["CT_small.dcm"].read_bytes(), "1.2.840.10008.1.2.4.202", "encode", "unknown-target"),
-        (FILES["MR_small_bigendian.dcm"].read_bytes()[:-50], EXPLICIT, "convert", "truncated"),
+        (BUNDLED["JPEG2000.dcm"].read_bytes(), EXPLICIT, "decode", "compressed"),
+        (
+            BUNDLED["CT_small.dcm"].read_bytes(),
+            "1.2.840.10008.1.2.4.202",
+            "encode",
+            "unknown-target",
+        ),
+        (BUNDLED["MR_small_bigendian.dcm"].read_bytes()[:-50], EXPLICIT, "convert", "truncated"),
         (b"not DICOM at all", EXPLICIT, "parse", "not-dicom"),
     ],
     ids=["compressed", "target", "truncated", "rubbish"],
@@ -137,7 +141,7 @@ def test_an_original_that_is_gone_is_a_failure_and_not_a_retry(archive: FileArch
 
 
 def test_a_wrong_rendition_does_not_pass(archive: FileArchive) -> None:
-    original = FILES["MR_small_bigendian.dcm"].read_bytes()
+    original = BUNDLED["MR_small_bigendian.dcm"].read_bytes()
     event = request(original, archive)
     assert isinstance(event, InstanceConverted)
     good = archive.open(event.rendition_path).read()

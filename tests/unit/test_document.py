@@ -11,9 +11,7 @@ import pytest
 from pacsless.dicom import document
 from pacsless.dicom.document import Entry
 from pacsless.errors import Unprocessable
-from tests.dicom_files import bundled
-
-FILES = {path.name: path for path in bundled()}
+from tests.dicom_files import BUNDLED
 
 
 def entry(uid: str, number: int | None = None, **more: object) -> Entry:
@@ -98,7 +96,7 @@ def test_a_damaged_line_is_no_entry(line: bytes) -> None:
 
 
 def made(name: str) -> dict[str, dict[str, list[object]]]:
-    with FILES[name].open("rb") as file:
+    with BUNDLED[name].open("rb") as file:
         attributes = document.read_attributes(
             file, ("1.2", "1.2.3", "1.2.3.4"), lambda path: f"/x/{path}"
         )

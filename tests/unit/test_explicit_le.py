@@ -17,10 +17,9 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pacsless.dicom.explicit_le import Limits, convert, swapped
 from pacsless.dicom.part10 import file_meta
 from pacsless.errors import Unprocessable
-from tests.dicom_files import bundled
+from tests.dicom_files import BUNDLED
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-FILES = {path.name: path for path in bundled()}
 WORDS = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
 
 
@@ -66,7 +65,7 @@ def values(ds: Dataset, path: str = "") -> Iterator[tuple[str, Any]]:
     ],
 )
 def test_pydicom_reads_the_same(name: str) -> None:
-    original = FILES[name].read_bytes()
+    original = BUNDLED[name].read_bytes()
     before, after = read(original), read(converted(original))
     assert after.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     if "SOPInstanceUID" in before:
@@ -180,8 +179,8 @@ def sequences(depth: int) -> bytes:
     [
         (sequences(2000), "too-deep"),
         (sequences(3), "truncated"),
-        (FILES["MR_small_bigendian.dcm"].read_bytes()[:-100], "truncated"),
-        (FILES["JPEG2000.dcm"].read_bytes(), "compressed"),
+        (BUNDLED["MR_small_bigendian.dcm"].read_bytes()[:-100], "truncated"),
+        (BUNDLED["JPEG2000.dcm"].read_bytes(), "compressed"),
         (b"", "not-dicom"),
         (
             sequences(0)
@@ -200,7 +199,7 @@ def test_a_broken_file_is_refused(data: bytes, code: str) -> None:
 
 
 def test_too_many_elements_are_refused() -> None:
-    data = FILES["MR_small_bigendian.dcm"].read_bytes()
+    data = BUNDLED["MR_small_bigendian.dcm"].read_bytes()
     with pytest.raises(Unprocessable, match="too-many-elements"):
         converted(data, Limits(elements=10))
 

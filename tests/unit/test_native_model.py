@@ -17,7 +17,7 @@ from pacsless.dicom.native_model import to_native_model
 from pacsless.errors import Unprocessable
 from pacsless.representations import native_models
 from pacsless.strict_json import dumps
-from tests.dicom_files import bundled, samples
+from tests.dicom_files import BUNDLED, bundled, samples
 from tests.native_model import NAMESPACE, read
 
 DCM2XML = shutil.which("dcm2xml")
@@ -98,12 +98,11 @@ def seen(element: ElementTree.Element, path: str = "") -> dict[str, Any]:
     ["CT_small.dcm", "MR_small.dcm", "reportsi.dcm", "rtstruct.dcm", "priv_SQ.dcm", "test-SR.dcm"],
 )
 def test_dcmtk_writes_the_same(name: str) -> None:
-    (path,) = (path for path in bundled() if path.name == name)
     options = ["--native-format", "--use-xml-namespace", "--convert-to-utf8"]
     written = subprocess.run(
-        [str(DCM2XML), *options, str(path)], capture_output=True, check=True
+        [str(DCM2XML), *options, str(BUNDLED[name])], capture_output=True, check=True
     ).stdout
-    ours = seen(ElementTree.fromstring(xml_of(document_of(path))))
+    ours = seen(ElementTree.fromstring(xml_of(document_of(BUNDLED[name]))))
     theirs = seen(ElementTree.fromstring(written))
     assert ours.keys() == theirs.keys()
     for key, value in ours.items():

@@ -39,11 +39,10 @@ from pacsless.dicom.transfer_syntaxes import lookup
 from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError, Unprocessable
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import find_instance
-from tests.dicom_files import bundled, element, identifiers, item, part10, samples, sequence
+from tests.dicom_files import BUNDLED, element, identifiers, item, part10, samples, sequence
 from tests.instances import encode as encode_dataset
 from tests.instances import make_dataset, store_bytes
 
-FILES = {path.name: path for path in bundled()}
 Array = NDArray[Any]
 
 
@@ -116,7 +115,7 @@ def _readable(path: Path) -> bool:
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    READABLE = [path for path in FILES.values() if _readable(path)]
+    READABLE = [path for path in BUNDLED.values() if _readable(path)]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -143,7 +142,9 @@ def test_pydicom_can_read_enough_of_its_files() -> None:
     ],
 )
 def test_a_lossless_form_shows_the_same(compressed: str, plain: str) -> None:
-    assert np.array_equal(shown(FILES[compressed].read_bytes()), shown(FILES[plain].read_bytes()))
+    assert np.array_equal(
+        shown(BUNDLED[compressed].read_bytes()), shown(BUNDLED[plain].read_bytes())
+    )
 
 
 SYNTHETIC = {path.name: path for path in samples("transfer-syntaxes/synthetic")}
@@ -312,7 +313,7 @@ def pixels(rows: int, columns: int) -> ImagePixel:
 
 
 def test_a_codestream_larger_than_its_header_is_not_decoded() -> None:
-    file = io.BytesIO(FILES["JPEG2000.dcm"].read_bytes())
+    file = io.BytesIO(BUNDLED["JPEG2000.dcm"].read_bytes())
     frames = locate_frames(file)
     [(at, length)] = frames.ranges(1)
     data = file.getvalue()[at : at + length]
@@ -341,7 +342,7 @@ def test_damaged_frames_are_said_to_be(syntax: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["JPEG2000.dcm", "SC_rgb_jpeg_dcmtk.dcm", "JPGExtended.dcm"])
 def test_no_damage_to_a_codestream_gets_past_decoding(name: str) -> None:
-    file = io.BytesIO(FILES[name].read_bytes())
+    file = io.BytesIO(BUNDLED[name].read_bytes())
     frames, image = locate_frames(file), image_pixel(read_header(file))
     [(at, length)] = frames.ranges(1)
     data = file.getvalue()[at : at + length]

@@ -14,8 +14,9 @@ from pacsless.dicom.document import join
 from pacsless.errors import PacslessError
 from pacsless.identity import InstanceIdentity, study_metadata_key
 from pacsless.strict_json import dumps
+from tests.dicom_files import BUNDLED
 from tests.instances import encode, make_dataset, store_bytes
-from tests.wado import FILES, XML, Pacs, build, document, native_models, parts
+from tests.wado import XML, Pacs, build, document, native_models, parts
 
 
 def test_metadata_at_three_levels(pacs: Pacs) -> None:
@@ -75,7 +76,7 @@ def test_xml_says_what_json_says(pacs: Pacs) -> None:
 
 def test_every_file_is_the_same_in_xml(pacs: Pacs) -> None:
     compared = 0
-    for name in FILES:
+    for name in BUNDLED:
         try:
             identity, _ = pacs.put(name)
         except (PacslessError, ValueError):

@@ -14,9 +14,9 @@ from pydicom.uid import (
 from pacsless import resources
 from pacsless.cache import Cache
 from pacsless.identity import InstanceIdentity
-from tests.dicom_files import SAMPLES, part10
+from tests.dicom_files import BUNDLED, SAMPLES, part10
 from tests.instances import store_bytes
-from tests.wado import FILES, FRAMES, XML, Pacs, build, document, native_models, parts, uris
+from tests.wado import FRAMES, XML, Pacs, build, document, native_models, parts, uris
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_hostile_files_are_answered_for(pacs: Pacs, path: Path) -> None:
     identity = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
     store_bytes(pacs.archive, identity, path.read_bytes(), "")
     neighbour = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.5")
-    store_bytes(pacs.archive, neighbour, FILES["CT_small.dcm"].read_bytes(), "")
+    store_bytes(pacs.archive, neighbour, BUNDLED["CT_small.dcm"].read_bytes(), "")
     assert pacs.get(identity.subject, "application/dicom").data == path.read_bytes()
     assert len(parts(pacs.get("studies/1.2"))) == 2
     series = document(pacs.get("studies/1.2/series/1.2.3/metadata"))

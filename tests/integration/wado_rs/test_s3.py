@@ -18,7 +18,8 @@ from pacsless.archive import Archive, open_archive
 from pacsless.cache import Cache
 from pacsless.events import InstanceConversionRequested, InstanceConverted
 from pacsless.settings import Settings
-from tests.wado import FILES, FRAMES, Pacs, build, document, parts
+from tests.dicom_files import BUNDLED
+from tests.wado import FRAMES, Pacs, build, document, parts
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -54,7 +55,7 @@ def test_files_metadata_and_frames_come_from_s3(s3: Pacs) -> None:
     build(s3, identity)
     stored = s3.get(f"{identity.series.subject}/metadata", X_Pacsless_Accel="1")
     assert json.loads(stored.data) == before
-    pixels = pydicom.dcmread(FILES["CT_small.dcm"]).PixelData
+    pixels = pydicom.dcmread(BUNDLED["CT_small.dcm"]).PixelData
     [(_, body)] = parts(s3.get(f"{identity.subject}/frames/1", FRAMES))
     assert body == pixels
     bulk = f"{identity.subject}/bulkdata/7FE00010"
