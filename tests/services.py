@@ -1,4 +1,4 @@
-"""Real services that tests start for themselves, each in its own folder and ports."""
+"""Real services and functions that tests start for themselves, each in its own folder and ports."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import flask
+import functions_framework
 import pytest
 import redis
 
@@ -31,6 +33,13 @@ def require(*programs: str) -> None:
     if missing and not os.environ.get("CI"):
         pytest.skip(f"not installed: {', '.join(missing)} (make setup)")
     assert not missing, f"not installed: {missing}"
+
+
+def app_of(function: str) -> flask.Flask:
+    """A function as functions-framework serves it."""
+    source = REPOSITORY / "functions" / function / "main.py"
+    app: flask.Flask = functions_framework.create_app(function, str(source))  # type: ignore[no-untyped-call]
+    return app
 
 
 class KafkaBroker:

@@ -1,4 +1,4 @@
-"""wado_rs for tests: its archive, a client, and what is in its answers."""
+"""Retrieving functions for tests: an archive, a client, and what is in answers, searches too."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from werkzeug.test import Client, TestResponse
 
 from functions.build_metadata.build import store as store_document
+from pacsless import resources
 from pacsless.archive import Archive
+from pacsless.archive.files import FileArchive
+from pacsless.cache import Cache
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.identity import InstanceIdentity
@@ -20,6 +25,7 @@ from pacsless.settings import Settings
 from tests import native_model
 from tests.dicom_files import BUNDLED
 from tests.instances import store_bytes
+from tests.services import app_of
 
 FRAMES = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 XML = 'multipart/related; type="application/dicom+xml"'
@@ -28,7 +34,7 @@ SETTINGS = Settings(redis="")
 
 
 class Pacs:
-    """The function, its archive, and a client of each."""
+    """A function, its archive, and a client of each."""
 
     def __init__(self, archive: Archive, client: Client) -> None:
         self.archive, self.client = archive, client
@@ -54,6 +60,14 @@ class Pacs:
         if accept is not None:
             given["Accept"] = accept
         return self.client.get(f"/{path}", headers=given)
+
+
+@contextmanager
+def deployed(function: str, folder: Path) -> Iterator[Pacs]:
+    """Have a function run through functions-framework, on a real archive of files."""
+    archive = FileArchive(folder / "archive")
+    with resources.override({Archive: archive, Settings: SETTINGS, Cache: Cache()}):
+        yield Pacs(archive, app_of(function).test_client())
 
 
 def parts(response: TestResponse) -> list[tuple[dict[str, str], bytes]]:

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import flask
-import functions_framework
 import pytest
 from werkzeug.test import TestResponse
 
@@ -31,7 +29,7 @@ from pacsless.resources import override
 from pacsless.settings import Settings
 from pacsless.web import TENANT_HEADER
 from tests.instances import make_dataset, new_tenant, store
-from tests.services import REPOSITORY, PostgresServer
+from tests.services import REPOSITORY, PostgresServer, app_of
 
 
 class Site:
@@ -40,9 +38,7 @@ class Site:
     def __init__(self, archive: FileArchive, settings: Settings) -> None:
         self.archive, self.settings = archive, settings
         self.database = Database.from_settings(settings, size=16)
-        self.app: flask.Flask = functions_framework.create_app(  # type: ignore[no-untyped-call]
-            "change_feed", str(REPOSITORY / "functions" / "change_feed" / "main.py")
-        )
+        self.app = app_of("change_feed")
         self.tenant = new_tenant()
 
     def store(self, **values: Any) -> InstanceStored:

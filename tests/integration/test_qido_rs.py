@@ -10,8 +10,6 @@ from email import message_from_bytes
 from typing import Any
 from urllib.parse import quote
 
-import flask
-import functions_framework
 import pytest
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
@@ -31,7 +29,7 @@ from pacsless.settings import Settings
 from pacsless.web import TENANT_HEADER
 from tests import native_model
 from tests.instances import make_dataset, new_tenant, store
-from tests.services import REPOSITORY, PostgresServer
+from tests.services import PostgresServer, app_of
 
 JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 
@@ -42,9 +40,7 @@ class Site:
     def __init__(self, archive: FileArchive, settings: Settings) -> None:
         self.archive, self.settings = archive, settings
         self.database = Database.from_settings(settings)
-        self.app: flask.Flask = functions_framework.create_app(  # type: ignore[no-untyped-call]
-            "qido_rs", str(REPOSITORY / "functions" / "qido_rs" / "main.py")
-        )
+        self.app = app_of("qido_rs")
         self.tenant = new_tenant()
 
     def add(self, *datasets: Dataset, tenant: str = "") -> None:

@@ -11,37 +11,26 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from functions_framework import create_app
 from PIL import Image
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
 
 from functions.rendered import render, retrieve
 from functions.rendered.retrieve import candidates
-from pacsless import resources
 from pacsless.access_log import route_of
-from pacsless.archive import Archive
-from pacsless.archive.files import FileArchive
-from pacsless.cache import Cache
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import Stored
-from pacsless.settings import Settings
 from tests.dicom_files import BUNDLED, SAMPLES, bundled
 from tests.instances import encode, make_dataset, store_bytes
-from tests.services import REPOSITORY
-from tests.wado import SETTINGS, Pacs, parts
+from tests.wado import Pacs, deployed, parts
 
 PARTS = 'multipart/related; type="image/jpeg"'
 
 
 @pytest.fixture
 def pacs(tmp_path: Path) -> Iterator[Pacs]:
-    archive = FileArchive(tmp_path / "archive")
-    with resources.override({Archive: archive, Settings: SETTINGS, Cache: Cache()}):
-        app = create_app(  # type: ignore[no-untyped-call]
-            "rendered", str(REPOSITORY / "functions" / "rendered" / "main.py")
-        )
-        yield Pacs(archive, app.test_client())
+    with deployed("rendered", tmp_path) as running:
+        yield running
 
 
 def picture(response: TestResponse, kind: str = "JPEG") -> Image.Image:

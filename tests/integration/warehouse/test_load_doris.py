@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import functions_framework
 import pytest
 
 from pacsless import resources
@@ -17,7 +16,7 @@ from pacsless.functions import load_functions
 from pacsless.stream_load import StreamLoad
 from pacsless.warehouse import Fault, Warehouse
 from tests.events import EXAMPLES
-from tests.services import REPOSITORY
+from tests.services import app_of
 
 HANDLED = [EXAMPLES[kind] for kind in load_functions()["load_doris"].handles]
 
@@ -31,10 +30,8 @@ def function(warehouse: Warehouse) -> Iterator[Any]:
         f"http://127.0.0.1:{warehouse.fe_port}", "pacsless", "root", "",
         [f"127.0.0.1:{warehouse.be_port}"], patience=5,
     )  # fmt: skip
-    source = REPOSITORY / "functions" / "load_doris" / "main.py"
     with resources.override({StreamLoad: client}):
-        app = functions_framework.create_app("load_doris", str(source))  # type: ignore[no-untyped-call]
-        yield app.test_client()
+        yield app_of("load_doris").test_client()
 
 
 def post(function: Any, events: list[Event], first: int = 0, partition: int = 0) -> Any:
