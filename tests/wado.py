@@ -102,6 +102,7 @@ def document(response: TestResponse) -> list[dict[str, Any]]:
 
 def native_models(response: TestResponse) -> list[dict[str, Any]]:
     """Read XML metadata back into DICOM JSON."""
+    assert response.headers["Content-Type"].startswith(f"{XML}; ")
     found = parts(response)
     assert all(headers == {"Content-Type": "application/dicom+xml"} for headers, _ in found)
     return [native_model.read(body) for _, body in found]
