@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -20,18 +19,17 @@ from pacsless.capabilities.openapi import Ambiguous, openapi
 from pacsless.capabilities.wadl import BASE, NAMESPACE, wadl
 from pacsless.functions import load_functions
 from pacsless.negotiation import Representation
+from pacsless.stack.configuration import CAPABILITIES, NGINX_TEMPLATE
 from pacsless.web import Route
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "schemas/dicomweb"
-TEMPLATE = (ROOT / "charts/pacsless/files/nginx.conf.template").read_text()
+TEMPLATE = NGINX_TEMPLATE.read_text()
 FUNCTIONS = [name for name, one in load_functions().items() if one.kind == "http"]
 ROUTES: list[tuple[str, Route]] = [
     (name, route)
     for name in FUNCTIONS
     for route in import_module(f"functions.{name}.routes").ROUTES
 ]
-DOCUMENT: dict[str, Any] = json.loads((FOLDER / "openapi.json").read_text())
+DOCUMENT: dict[str, Any] = json.loads((CAPABILITIES / "openapi.json").read_text())
 EXAMPLES = {
     "study": "1.2", "series": "1.3", "instance": "1.4", "frames": "1,2", "attribute": "7FE00010",
 }  # fmt: skip
@@ -63,7 +61,7 @@ def example(path: str) -> str:
 
 @pytest.mark.parametrize("name", ["openapi.json", "capabilities.wadl"])
 def test_the_documents_are_up_to_date(name: str) -> None:
-    assert (FOLDER / name).read_text() == documents()[name], "run `make docs`"
+    assert (CAPABILITIES / name).read_text() == documents()[name], "run `make docs`"
 
 
 @pytest.mark.parametrize(("function", "route"), ROUTES, ids=lambda one: getattr(one, "rule", one))
@@ -164,7 +162,7 @@ def test_two_parameters_of_one_name_are_refused() -> None:
 
 def test_the_wadl_has_the_same_operations() -> None:
     """PS3.18 Annex H: one application, one resources, one tree of resources."""
-    application = ET.parse(FOLDER / "capabilities.wadl").getroot()
+    application = ET.parse(CAPABILITIES / "capabilities.wadl").getroot()
     assert application.tag == f"{{{NAMESPACE}}}application"
     (resources,) = application
     assert (resources.tag, resources.attrib) == (f"{{{NAMESPACE}}}resources", {"base": BASE})
