@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Final
 
-from scp_gateway.answers import Peer, Sender, Status
+from pacsless.storage import ObjectTooLarge, Sender, Status, StorageService
 from scp_gateway.application_entities import ApplicationEntities, NotAdmitted
+from scp_gateway.asked import Peer
 from scp_gateway.connection import Connection
 from scp_gateway.messages import Messages
 from scp_gateway.negotiation import (
@@ -34,7 +35,6 @@ from scp_gateway.pdu import (
     abort,
 )
 from scp_gateway.presentation import Offer
-from scp_gateway.storage import ObjectTooLarge, StorageService
 from scp_gateway.storage_commitment import StorageCommitmentService
 from scp_gateway.tls import certificate_of
 

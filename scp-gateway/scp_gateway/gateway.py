@@ -13,12 +13,12 @@ from pacsless.errors import PacslessError
 from pacsless.outbox import Backlog, Outbox, OutboxOwned, Owner, outbox_folders
 from pacsless.postgres import Database
 from pacsless.settings import InvalidSetting, Settings
+from pacsless.storage import FORGOTTEN_SECONDS, incoming_owner, recover
 from scp_gateway import process
 from scp_gateway.admin import AdminServer, Metrics
 from scp_gateway.application_entities import ApplicationEntities, Remote
 from scp_gateway.listener import Admission, Listener
 from scp_gateway.receivers import ReceiverProcess
-from scp_gateway.recovery import FORGOTTEN_SECONDS, recover
 from scp_gateway.relay import RecordSender, Relay
 from scp_gateway.settings import GatewaySettings
 from scp_gateway.storage_commitment import Checker, Deliverer, Transactions
@@ -248,7 +248,7 @@ class Gateway:
                     raise
                 time.sleep(0.05)
         try:
-            owner = process.incoming_owner(self._spool, process.receiver_of(folder))
+            owner = incoming_owner(self._spool, str(process.receiver_of(folder)))
             found = recover(self._archive, outbox, owner)
         finally:
             outbox.close()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pacsless.settings import InvalidSetting
-from scp_gateway.answers import Peer
 from scp_gateway.application_entities import ApplicationEntities
+from scp_gateway.asked import Peer
 from scp_gateway.receivers import ReceiverProcess
 
 # Connections that get a proper A-ASSOCIATE-RJ, beside those that get an association.

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from struct import unpack_from
 from typing import TYPE_CHECKING, Final
 
-from scp_gateway.answers import Answer, Request, Sender, Status, uid_or_nothing
-from scp_gateway.c_store import Reception
+from pacsless.storage import Answer, ObjectTooLarge, Sender, Status, uid_or_nothing
+from scp_gateway.asked import Request
+from scp_gateway.c_store import CStore
 from scp_gateway.command_set import (
     COMMAND,
     LAST,
@@ -32,7 +33,6 @@ from scp_gateway.event_reports import EventReports
 from scp_gateway.negotiation import Negotiated
 from scp_gateway.pdu import PDV_HEADER_BYTES, AbortReason, BrokenProtocol
 from scp_gateway.presentation import VERIFICATION
-from scp_gateway.storage import ObjectTooLarge
 from scp_gateway.storage_commitment import (
     MAX_INFORMATION_BYTES,
     STORAGE_COMMITMENT,
@@ -83,7 +83,7 @@ class Messages:
         self._passed = 0
         self._began = 0.0
         """When the message that is coming began."""
-        self._reception: Reception | None = None
+        self._reception: CStore | None = None
         self.turns = Turns(connection)
         self._reports = EventReports(negotiated, self.turns)
 
@@ -193,7 +193,7 @@ class Messages:
             command.uid(Element.AFFECTED_SOP_INSTANCE_UID),
             context.transfer_syntax,
         )
-        self._reception = Reception(self._services.storage, request, self._sender)
+        self._reception = CStore(self._services.storage, request, self._sender)
         self._take_data = self._store
 
     def _store(self, value: memoryview, is_last: bool) -> None:

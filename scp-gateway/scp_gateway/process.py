@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import resource
 import signal
 import threading
-import uuid
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +14,6 @@ from typing import Any, Final
 import pydicom.config
 
 from pacsless import log
-from pacsless.durable import put
 from pacsless.settings import Settings
 from scp_gateway.application_entities import ApplicationEntities
 
@@ -83,24 +80,6 @@ def receiver_of(folder: Path) -> int:
     """Which receiver's outbox a folder is; -1 if it is none's."""
     kind, _, number = folder.name.rpartition("-")
     return int(number) if kind == "receiver" and number.isdecimal() else -1
-
-
-def incoming_owner(spool: Path, number: int) -> str:
-    """Name of a receiver among all that write into one archive's incoming folder."""
-    folder = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # Who else comes first waits, and finds the name that this one gives.
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        try:
-            name = (spool / "id").read_text().strip()
-        except FileNotFoundError:
-            name = ""
-        if not name:
-            name = f"scp-gateway-{uuid.uuid4().hex[:12]}"
-            put(spool, "id", name.encode())
-    finally:
-        os.close(folder)
-    return f"{name}-{number}"
 
 
 def entities_message(titles: tuple[str, ...], text: str | None) -> dict[str, Any]:

@@ -25,15 +25,15 @@ from pacsless.errors import PacslessError
 from pacsless.outbox import DiskSpace, Outbox
 from pacsless.postgres import Database
 from pacsless.settings import Settings
+from pacsless.storage import Answer, Limits, StorageService, incoming_owner
 from scp_gateway import process
-from scp_gateway.answers import Answer, Peer
 from scp_gateway.application_entities import ApplicationEntities
+from scp_gateway.asked import Peer
 from scp_gateway.association import Association, Services
 from scp_gateway.channel import Channel
 from scp_gateway.connection import Connection
 from scp_gateway.presentation import Offer
 from scp_gateway.settings import GatewaySettings
-from scp_gateway.storage import Limits, StorageService
 from scp_gateway.storage_commitment import Checker, StorageCommitmentService, Transactions
 from scp_gateway.watchdog import Watchdog
 
@@ -89,7 +89,7 @@ class Receiver:
                 archive,
                 self._outbox,
                 DiskSpace(folders, own.high_water_percent),
-                process.incoming_owner(spool, number),
+                incoming_owner(spool, str(number)),
                 self._count_answer,
                 limits=Limits(own.max_object_mb << 20, own.max_tenant_mb << 20),
             ),

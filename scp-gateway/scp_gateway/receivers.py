@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from scp_gateway.answers import Peer
+from scp_gateway.asked import Peer
 from scp_gateway.channel import Channel
 
 _STATISTICS_SECONDS: Final = 5.0

@@ -126,7 +126,10 @@ class Site:
 
 
 @pytest.fixture
-def site(postgres: PostgresServer, tmp_path: Path) -> Iterator[Site]:
+def site(
+    request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path
+) -> Iterator[Site]:
+    """A gateway that waits for the index; how many seconds may be its parameter."""
     tenant, (remote_port,) = new_tenant(), free_ports(1)
     rules = tmp_path / "ae.toml"
     rules.write_text(
@@ -140,7 +143,7 @@ def site(postgres: PostgresServer, tmp_path: Path) -> Iterator[Site]:
         tmp_path,
         POSTGRES=postgres.settings.postgres,
         GATEWAY_AE_FILE=str(rules),
-        GATEWAY_COMMITMENT_WAIT_SECONDS="2",
+        GATEWAY_COMMITMENT_WAIT_SECONDS=getattr(request, "param", "300"),
     )
     gateway.start()
     yield Site(gateway, postgres, tenant, remote_port)
@@ -161,6 +164,7 @@ def test_committed_on_the_association_that_asked(site: Site) -> None:
     eventually(lambda: site.gateway.metric("commitments_pending") == 0)
 
 
+@pytest.mark.parametrize("site", ["2"], indirect=True)
 def test_what_is_missing_is_not_committed(site: Site) -> None:
     association = site.associate()
     (ds,) = site.store(association)

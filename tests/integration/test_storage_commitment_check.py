@@ -15,7 +15,6 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom.dsutils import decode, encode
-from scp_gateway.answers import Sender
 from scp_gateway.storage_commitment import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -33,6 +32,7 @@ from pacsless.errors import Unavailable
 from pacsless.events import InstanceStored
 from pacsless.postgres import Database
 from pacsless.settings import Settings
+from pacsless.storage import Sender
 from tests.eventually import eventually
 from tests.instances import make_dataset, new_tenant, store
 from tests.services import PostgresServer

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from scp_gateway.process import incoming_owner
-from scp_gateway.recovery import recover
 
 from pacsless.archive import Sealed, Stat
 from pacsless.archive.files import FileArchive
 from pacsless.codec import Record
 from pacsless.outbox import Backlog, JournalUnavailable, Outbox
+from pacsless.storage import incoming_owner, recover
 
 KEPT, GONE = "default/1.2/1.3/1.4.dcm", "default/1.2/1.3/1.5.dcm"
 
@@ -142,7 +141,7 @@ def test_all_receivers_of_a_spool_have_one_name(spool: Path, left: str | None) -
 
     def start() -> None:
         barrier.wait(60)
-        names.add(incoming_owner(spool, 3))
+        names.add(incoming_owner(spool, "3"))
 
     threads = [threading.Thread(target=start) for _ in range(16)]
     for one in threads:
@@ -151,5 +150,5 @@ def test_all_receivers_of_a_spool_have_one_name(spool: Path, left: str | None) -
         one.join(60)
     (name,) = names
     assert name == f"{(spool / 'id').read_text()}-3"
-    assert incoming_owner(spool, 4) == f"{name[:-2]}-4"
+    assert incoming_owner(spool, "4") == f"{name[:-2]}-4"
     assert [one.name for one in spool.iterdir()] == ["id"]

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import pytest
 from pynetdicom.presentation import build_context
-from scp_gateway.answers import Answer, Request, Sender, Status
 from scp_gateway.application_entities import ApplicationEntities
-from scp_gateway.c_store import Reception
+from scp_gateway.asked import Request
+from scp_gateway.c_store import CStore
 from scp_gateway.presentation import STORAGE, Offer, supported
-from scp_gateway.received import Received
-from scp_gateway.recovery import recover
 from scp_gateway.settings import GatewaySettings
-from scp_gateway.storage import Limits, ObjectTooLarge, StorageService
 
 from pacsless.archive import Archive, Sealed
 from pacsless.archive.files import FileArchive
@@ -27,6 +24,16 @@ from pacsless.dicom.transfer_syntaxes import STORABLE
 from pacsless.identity import InstanceIdentity
 from pacsless.outbox import Backlog, DiskSpace, Outbox
 from pacsless.settings import InvalidSetting
+from pacsless.storage import (
+    Answer,
+    Limits,
+    ObjectTooLarge,
+    Sender,
+    Status,
+    StorageService,
+    recover,
+)
+from pacsless.storage.received import Received
 from tests.instances import encode, make_dataset
 
 KEY = "default/1.2/1.3/1.4.dcm"
@@ -58,7 +65,7 @@ def make_service(
     return StorageService(archive, outbox, space, "test", on_answer, limits=limits)
 
 
-def conclude(reception: Reception) -> Answer:
+def conclude(reception: CStore) -> Answer:
     """What an association does after the last fragment."""
     answer = reception.finish()
     reception.conclude()
@@ -137,11 +144,11 @@ def test_a_bug_is_never_a_success(
     request = Request(CT, CT, str(ds.SOPInstanceUID), EXPLICIT)
     sender = Sender("default", "A", "B", "127.0.0.1")
     monkeypatch.setattr(Received, "identifiers", broken)
-    reception = Reception(service, request, sender)
+    reception = CStore(service, request, sender)
     reception.write(content[content.index(b"\x08\x00\x05\x00") :])
     assert conclude(reception).status == Status.PROCESSING_FAILURE
     monkeypatch.undo()
-    reception = Reception(service, request, sender)
+    reception = CStore(service, request, sender)
     reception.write(content[content.index(b"\x08\x00\x05\x00") :])
     assert conclude(reception).status == Status.SUCCESS
     assert [one.outcome for one in answers] == ["refused", "stored"]
@@ -166,7 +173,7 @@ def test_a_duplicate_is_promised_as_durably_as_the_first(
     # What is only noted beside a mark a power cut may take back.
     monkeypatch.setattr(outbox, "kept", lambda intent, _: real(intent))
     service = make_service(archive, outbox)
-    reception = Reception(
+    reception = CStore(
         service,
         Request(CT, CT, str(ds.SOPInstanceUID), EXPLICIT),
         Sender("default", "A", "B", "::1"),
@@ -187,7 +194,7 @@ def test_an_archive_that_fails_is_out_of_resources(tmp_path: Path, outbox: Outbo
     content = encode(ds)
     # A file stands where the study's folder should be.
     (archive.root / "default").write_text("in the way")
-    reception = Reception(
+    reception = CStore(
         service,
         Request(CT, CT, str(ds.SOPInstanceUID), EXPLICIT),
         Sender("default", "A", "B", "::1"),
@@ -201,7 +208,7 @@ def test_an_archive_that_fails_is_out_of_resources(tmp_path: Path, outbox: Outbo
 
 def test_an_object_without_end_is_cut_off(archive: FileArchive, outbox: Outbox) -> None:
     service = make_service(archive, outbox, limits=Limits(1 << 20, 1 << 30))
-    reception = Reception(
+    reception = CStore(
         service, Request(CT, CT, "1.2", EXPLICIT), Sender("default", "A", "B", "::1")
     )
     for _ in range(10):
@@ -215,7 +222,7 @@ def test_an_object_without_end_is_cut_off(archive: FileArchive, outbox: Outbox) 
 def test_a_tenant_sends_so_much_at_once(archive: FileArchive, outbox: Outbox) -> None:
     service = make_service(archive, outbox, limits=Limits(1 << 30, 4 << 20))
     first, second, other = (
-        Reception(service, Request(CT, CT, "1.2", EXPLICIT), Sender(tenant, "A", "B", "::1"))
+        CStore(service, Request(CT, CT, "1.2", EXPLICIT), Sender(tenant, "A", "B", "::1"))
         for tenant in ("a", "a", "b")
     )
     for reception in (first, second, other):
@@ -225,7 +232,7 @@ def test_a_tenant_sends_so_much_at_once(archive: FileArchive, outbox: Outbox) ->
     assert conclude(second).reason == "tenant-limit"
     for reception in (first, other):
         reception.abandon()
-    again = Reception(service, Request(CT, CT, "1.2", EXPLICIT), Sender("a", "A", "B", "::1"))
+    again = CStore(service, Request(CT, CT, "1.2", EXPLICIT), Sender("a", "A", "B", "::1"))
     for _ in range(5):
         again.write(bytes(700_000))
     assert conclude(again).status == Status.CANNOT_UNDERSTAND, "as far as its data set"

@@ -14,7 +14,7 @@ from scp_gateway.storage_commitment.request import ActionStatus, Declined, Reply
 from scp_gateway.storage_commitment.work import Backoff, Judging, Outcomes, Stages
 
 if TYPE_CHECKING:
-    from scp_gateway.answers import Sender
+    from pacsless.storage import Sender
     from scp_gateway.storage_commitment.check import Checker
     from scp_gateway.storage_commitment.commitment import Commitment, Result
     from scp_gateway.storage_commitment.transactions import Held, Transactions

@@ -23,7 +23,7 @@ from typing import Final
 
 from pacsless.durable import make_folder, put, sync_folder, write
 from pacsless.errors import Unavailable
-from scp_gateway.answers import Sender
+from pacsless.storage import Sender
 from scp_gateway.storage_commitment.commitment import (
     Commitment,
     Result,

@@ -12,7 +12,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.dsutils import decode, encode
-from scp_gateway.answers import Sender
 from scp_gateway.application_entities import Remote
 from scp_gateway.storage_commitment import (
     STORAGE_COMMITMENT,
@@ -28,6 +27,7 @@ from scp_gateway.storage_commitment.request import Request
 from scp_gateway.storage_commitment.transactions import Held
 
 from pacsless.archive.files import FileArchive
+from pacsless.storage import Sender
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 MR = "1.2.840.10008.5.1.4.1.1.4"

@@ -14,7 +14,6 @@ from struct import pack
 from typing import Any
 
 import pytest
-from scp_gateway.answers import Sender
 from scp_gateway.application_entities import Remote
 from scp_gateway.storage_commitment import (
     Deliverer,
@@ -23,6 +22,7 @@ from scp_gateway.storage_commitment import (
 from scp_gateway.storage_commitment.destinations import Destinations
 from scp_gateway.storage_commitment.transactions import Held
 
+from pacsless.storage import Sender
 from tests.certificates import Authority
 from tests.eventually import eventually
 from tests.ports import free_ports

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scp_gateway.answers import Sender
 from scp_gateway.storage_commitment import (
     Reference,
     Transactions,
@@ -24,6 +23,7 @@ from scp_gateway.storage_commitment.request import Declined
 from scp_gateway.storage_commitment.transactions import Held
 
 from pacsless.errors import Unavailable
+from pacsless.storage import Sender
 from tests.eventually import eventually
 from tests.services import REPOSITORY
 from tests.unit.storage_commitment.parts import (
@@ -63,7 +63,7 @@ def test_the_kernel_takes_the_lock_from_a_killed_process(transactions: Transacti
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from scp_gateway.answers import Sender\n"
+        "from pacsless.storage import Sender\n"
         "from scp_gateway.storage_commitment import Transactions\n"
         "from scp_gateway.storage_commitment.request import Reference, Request\n"
         "name, held = Transactions(Path(sys.argv[1])).add("

@@ -1,4 +1,4 @@
-"""A data set on its way to the disk, with File Meta Information of ours before it."""
+"""A data set on its way to the disk, with what goes before it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Received:
 
     def __init__(self, archive: Archive, owner: str, meta: bytes) -> None:
         self._archive = archive
-        self._offset = len(meta)
+        self.offset = len(meta)
+        """Of the first byte that is written here."""
         self._head = bytearray()
         self._incoming: Incoming | None = archive.incoming(owner)
         self._incoming.write(meta)
@@ -55,7 +56,7 @@ class Received:
         if found is not None:
             return found
         with open(self._archive.path_of(sealed), "rb") as file:
-            file.seek(self._offset)
+            file.seek(self.offset)
             return scan(file, transfer_syntax)
 
     def drop(self) -> None:

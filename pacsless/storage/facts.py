@@ -1,29 +1,22 @@
-"""What the gateway tells of an instance: its events."""
+"""What is told of an instance: its events."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import TYPE_CHECKING
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record, to_record
-from pacsless.dicom.scan import Identifiers
 from pacsless.events import InstanceReceived, InstanceStored
 from pacsless.identity import InstanceIdentity
-from scp_gateway.answers import Answer, Request, Sender, uid_or_nothing
+from pacsless.storage.answers import Answer, uid_or_nothing
 
-SOURCE: Final = "/scp-gateway"
-_VIA: Final = "C-STORE"
+if TYPE_CHECKING:
+    from pacsless.storage.reception import Reception
 
 
 def stored(
-    identity: InstanceIdentity,
-    sealed: Sealed,
-    request: Request,
-    sender: Sender,
-    *,
-    patient_id: str,
-    received_at: str,
+    reception: Reception, identity: InstanceIdentity, sealed: Sealed, *, received_at: str
 ) -> Record:
     """Record of an instance that has its key."""
     event = InstanceStored(
@@ -31,25 +24,23 @@ def stored(
         study_instance_uid=identity.study_instance_uid,
         series_instance_uid=identity.series_instance_uid,
         sop_instance_uid=identity.sop_instance_uid,
-        transfer_syntax=request.transfer_syntax,
-        patient_id=patient_id,
+        transfer_syntax=reception.transfer_syntax,
+        patient_id=reception.identifiers.patient_id,
         file_name=f"{identity.sop_instance_uid}.dcm",
         file_size=sealed.size,
         file_path=identity.key,
         sha256=sealed.sha256,
         received_at=received_at,
-        via=_VIA,
-        calling_ae_title=sender.calling_ae_title,
-        called_ae_title=sender.called_ae_title,
-        remote_address=sender.remote_address,
+        via=reception.VIA,
+        calling_ae_title=reception.sender.calling_ae_title,
+        called_ae_title=reception.sender.called_ae_title,
+        remote_address=reception.sender.remote_address,
     )
-    return to_record(event, SOURCE, received_at)
+    return to_record(event, reception.SOURCE, received_at)
 
 
 def received(
-    request: Request,
-    sender: Sender,
-    identifiers: Identifiers,
+    reception: Reception,
     answer: Answer,
     *,
     file_size: int,
@@ -57,23 +48,24 @@ def received(
     received_at: str,
 ) -> Record:
     """Record of an attempt, whatever became of it."""
+    identifiers = reception.identifiers
     event = InstanceReceived(
-        tenant_id=sender.tenant_id,
+        tenant_id=reception.sender.tenant_id,
         attempt_id=str(uuid.uuid4()),
         study_instance_uid=uid_or_nothing(identifiers.study_instance_uid),
         series_instance_uid=uid_or_nothing(identifiers.series_instance_uid),
-        sop_instance_uid=uid_or_nothing(request.sop_instance_uid),
-        sop_class_uid=uid_or_nothing(request.sop_class_uid),
-        transfer_syntax=request.transfer_syntax,
+        sop_instance_uid=uid_or_nothing(reception.sop_instance_uid),
+        sop_class_uid=uid_or_nothing(reception.sop_class_uid),
+        transfer_syntax=uid_or_nothing(reception.transfer_syntax),
         status=int(answer.status),
         outcome=answer.outcome,
         reason=answer.reason,
         file_size=file_size,
         duration_ms=round(seconds * 1000, 3),
         received_at=received_at,
-        via=_VIA,
-        calling_ae_title=sender.calling_ae_title,
-        called_ae_title=sender.called_ae_title,
-        remote_address=sender.remote_address,
+        via=reception.VIA,
+        calling_ae_title=reception.sender.calling_ae_title,
+        called_ae_title=reception.sender.called_ae_title,
+        remote_address=reception.sender.remote_address,
     )
-    return to_record(event, SOURCE)
+    return to_record(event, reception.SOURCE)

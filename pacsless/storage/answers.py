@@ -1,4 +1,7 @@
-"""What is asked of the gateway, and what it answers: PS3.4 Table B.2-1, PS3.7 §9.1.1.1.9."""
+"""What becomes of an instance: PS3.4 Table B.2-1, PS3.7 §9.1.1.1.9.
+
+PS3.18 Table 10.5.3-2 has the same codes as Failure Reason (0008,1197).
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,6 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """Where a connection comes from, and how."""
-
-    address: str
-    port: int
-    tls: bool
-    over_limit: bool
-    """Whether there are too many associations already."""
-
-
-@dataclass(frozen=True, slots=True)
 class Sender:
     """Who sends, and to which tenant."""
 
@@ -41,16 +33,6 @@ class Sender:
     calling_ae_title: str
     called_ae_title: str
     remote_address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The command set of a C-STORE-RQ, and the transfer syntax of its data set."""
-
-    abstract_syntax: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +69,7 @@ def refusal(error: Exception) -> Answer:
             what = f"the system refuses: {error.strerror or type(error).__name__}"
             return Answer(Status.OUT_OF_RESOURCES, "refused", "system", what)
         case _:
-            return Answer(Status.PROCESSING_FAILURE, "refused", "bug", "see the gateway's log")
+            return Answer(Status.PROCESSING_FAILURE, "refused", "bug", "see the server's log")
 
 
 def uid_or_nothing(value: str) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacsless.archive import Archive
+from pacsless.durable import put
 from pacsless.errors import PacslessError
 from pacsless.outbox import DiskSpace, Outbox
-from scp_gateway.answers import Answer
+from pacsless.storage.answers import Answer
 
 if TYPE_CHECKING:
-    from scp_gateway.c_store import Reception
+    from pacsless.storage.reception import Reception
 
 
 class ObjectTooLarge(PacslessError):
-    """A sender does not stop; its association is to be aborted."""
+    """A sender does not stop; its connection is to be ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +29,9 @@ class Limits:
     """How much may be on its way."""
 
     object_bytes: int
-    """Of one data set."""
+    """Of one object."""
     tenant_bytes: int
-    """Of all data sets that one tenant is sending to this process at a time."""
+    """Of all objects that one tenant is sending to this process at a time."""
 
 
 class StorageService:
@@ -63,6 +68,43 @@ class StorageService:
         self.receptions: set[Reception] = set()
         """Those that are under way."""
 
+    def check_size(self, size: int) -> None:
+        """See whether one object may be as large.
+
+        Raises
+        ------
+        ObjectTooLarge
+            If not.
+        """
+        if size > self.limits.object_bytes:
+            raise ObjectTooLarge("object-too-large", "an object is larger than is allowed")
+
     def bytes_of(self, tenant_id: str) -> int:
         """Bytes a tenant is sending to this process now."""
         return sum(one.bytes for one in self.receptions.copy() if one.tenant_id == tenant_id)
+
+
+def incoming_owner(spool: Path, name: str) -> str:
+    """Name of a process among all that write into one archive's incoming folder.
+
+    Parameters
+    ----------
+    spool
+        The process's, which has a name of its own among all spools.
+    name
+        Of the process, among those of the spool.
+    """
+    folder = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Who else comes first waits, and finds the name that this one gives.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        try:
+            known = (spool / "id").read_text().strip()
+        except FileNotFoundError:
+            known = ""
+        if not known:
+            known = f"scp-gateway-{uuid.uuid4().hex[:12]}"
+            put(spool, "id", known.encode())
+    finally:
+        os.close(folder)
+    return f"{known}-{name}"
