@@ -10,6 +10,7 @@
     writes = "PostgreSQL"
 
     schedule = "*/10 * * * *"         # kind "timer" only; see `pacsless.schedule`
+    threads = 64                      # requests at a time in a process, unless gunicorn's will do
 
     [tool.pacsless.trigger]           # kind "event" only; see `pacsless.policy`
     max_events = 100
@@ -63,6 +64,8 @@ class FunctionSpec:
     """How it is fed and scaled; None unless it is of kind ``event``."""
     schedule: Schedule | None = None
     """None unless it is of kind ``timer``."""
+    threads: int = 0
+    """Requests at a time in a process; 0 for what functions-framework takes."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -144,6 +147,7 @@ def _read(name: str, document: dict[str, Any], wanted: Mapping[str, Any]) -> Fun
             if kind == "event"
             else None,
             schedule=Schedule.parse(declared["schedule"]) if kind == "timer" else None,
+            threads=int(declared.get("threads", 0)),
         )
     except KeyError as error:
         raise InvalidDeclaration("declaration", f"{name}: pyproject.toml lacks {error}") from None

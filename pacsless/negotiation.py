@@ -144,22 +144,31 @@ def parse_accept(header: str) -> Iterator[MediaRange]:
                 transfer_syntax='', quality=0.5)]
     """
     for element in _split(header, ","):
-        fields = list(_split(element, ";"))
-        media_type = fields[0].strip().lower()
+        media_type, values = parse_media_type(element)
         if media_type.count("/") != 1 or len(media_type) < 3:
             continue
-        values = {"type": "", "transfer-syntax": "", "q": "1"}
-        for field in fields[1:]:
-            name, _, value = field.partition("=")
-            name = name.strip().lower()
-            if name in values:
-                values[name] = _unquote(value.strip())
         yield MediaRange(
             media_type,
-            values["type"].strip().lower(),
-            values["transfer-syntax"].strip(),
-            _weight(values["q"]),
+            values.get("type", "").lower(),
+            values.get("transfer-syntax", ""),
+            _weight(values.get("q", "1")),
         )
+
+
+def parse_media_type(text: str) -> tuple[str, dict[str, str]]:
+    """Read a media type and its parameters, whose names are in lower case.
+
+    Examples
+    --------
+    >>> parse_media_type('Multipart/Related; type=application/dicom; boundary="a b"')
+    ('multipart/related', {'type': 'application/dicom', 'boundary': 'a b'})
+    """
+    first, *fields = _split(text, ";")
+    values = {}
+    for field in fields:
+        name, _, value = field.partition("=")
+        values[name.strip().lower()] = _unquote(value.strip()).strip()
+    return first.strip().lower(), values
 
 
 def _split(text: str, separator: str) -> Iterator[str]:

@@ -21,7 +21,8 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -53,6 +54,9 @@ INSTANCE: Final = f"{SERIES}/instances/<uid:sop>"
 FRAMES: Final = f"{INSTANCE}/frames/<frames>"
 """Rules of the resources that have one."""
 
+_LINGER_SECONDS: Final = 30.0
+_LINGER_BYTES: Final = 64 << 10
+_BODYLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -165,12 +169,35 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
         metrics.REQUESTS.labels(name, route, str(response.status_code)).inc()
         metrics.REQUEST_SECONDS.labels(name, route).observe(time.perf_counter() - began)
         response.headers[ROUTE_HEADER] = route
-        return response
+        return response if request.method in _BODYLESS else _lingering(request, response)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"HTTP function {name}."
     functions_framework.http(function)
     return function
+
+
+def _lingering(request: flask.Request, response: Response) -> Response:
+    """Answer before the request's body is read, if it was not, and then read past the rest.
+
+    Closing the connection at once would reset it, and whoever still sends would
+    not see the answer (RFC 9112 §9.6). And functions-framework reads what is left
+    before any other response than a streamed one, all of it into memory.
+    """
+    if not response.is_streamed:
+        answer = b"".join(response.iter_encoded())
+
+        def linger() -> Iterator[bytes]:
+            yield answer
+            until = time.monotonic() + _LINGER_SECONDS
+            # Who has its answer closes the connection.
+            with suppress(OSError, HTTPException):
+                while request.stream.read(_LINGER_BYTES) and time.monotonic() < until:
+                    pass
+
+        response.response = linger()
+        response.headers["Content-Length"] = str(len(answer))
+    return response
 
 
 def _needs(handler: Callable[..., Response]) -> dict[str, Any]:

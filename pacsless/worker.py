@@ -13,6 +13,7 @@ import logging
 import resource
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -71,6 +72,8 @@ def start(function: str, environ: Mapping[str, Any]) -> Response | None:
                 _logger.error("cannot start: %s", error)
                 return coded(HTTPStatus.SERVICE_UNAVAILABLE, error.code)
             log.configure(function, settings.log_level)
+            # They quote values, and so patients' data.
+            warnings.filterwarnings("ignore", module="pydicom")
             limit_memory(settings.memory_limit_mb)
             collect_seldom()
         _started.add(function)

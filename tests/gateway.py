@@ -16,12 +16,10 @@ from typing import Any
 import urllib3
 
 from pacsless.dicom.part10 import split_part10
-from pacsless.events import EVENTS, Event
-from pacsless.outbox import outbox_folders
-from pacsless.outbox.entries import CANCELLED, ENTRIES, EntryLine, ids_of, read_bodies
-from pacsless.outbox.journal import segments
+from pacsless.events import Event
 from pacsless.send import Options
 from tests.eventually import eventually
+from tests.outboxes import promised
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -128,23 +126,8 @@ class GatewayProcess:
         return found
 
     def promised(self, kind: type[Event]) -> list[Event]:
-        """Events of a kind in the journals that were not taken back, in the order of time."""
-        found: list[tuple[float, Event]] = []
-        for folder in outbox_folders(self.spool):
-            bodies = list(read_bodies(folder, segments(folder)))
-            void = {one for _, body in bodies if body[:1] == CANCELLED for one in ids_of(body)}
-            lines = [
-                EntryLine.read(number, body)
-                for number, body in bodies
-                if body[:1] in ENTRIES and not void.intersection(ids_of(body))
-            ]
-            found += [
-                (line.written_at, EVENTS[kind.TYPE].from_data(json.loads(record.value)))
-                for line in lines
-                for record in line.records()
-                if dict(record.headers)["ce_type"] == kind.TYPE.encode()
-            ]
-        return [event for _, event in sorted(found, key=lambda one: one[0])]
+        """Events of a kind in its journals."""
+        return promised(self.spool, kind)
 
     def lines(self, message: str) -> list[dict[str, Any]]:
         """Log lines with a message."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import subprocess
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler
@@ -14,10 +15,12 @@ from typing import Any, ClassVar
 import urllib3
 from urllib3.util import Retry
 
+from pacsless.stack.configuration import CAPABILITIES, NGINX_TEMPLATE, substitute
 from tests.eventually import eventually
+from tests.ports import free_ports
 
 HTTP = urllib3.PoolManager(retries=Retry(0, redirect=0), timeout=20)
-FUNCTIONS = ("wado_rs", "rendered", "qido_rs", "change_feed")
+FUNCTIONS = ("wado_rs", "rendered", "qido_rs", "stow_rs", "change_feed")
 FILE = bytes(range(256)) * 20
 METADATA = json.dumps([{"00080018": {"vr": "UI", "Value": ["1.2.3"]}}] * 100).encode()
 INSTANCE = "/dicom-web/studies/1.2/series/1.3/instances/1.4"
@@ -55,6 +58,10 @@ class StandIn(BaseHTTPRequestHandler):
             )
 
     do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.do_GET()
 
     def answer(
         self, status: int, body: bytes, kind: str, extra: dict[str, str] | None = None
@@ -127,3 +134,51 @@ def write_files(folder: Path) -> None:
     (viewer / "89.bundle.b327bf3664812958.js.gz").write_bytes(gzip.compress(b"1;" * 2000))
     (viewer / "5130ccb17e3f3f5b.wasm").write_bytes(b"\0asm")
     (viewer / ".built").write_text("x")
+
+
+def run(folder: Path, functions: dict[str, str]) -> tuple[subprocess.Popen[bytes], Front]:
+    """Start nginx with the template, substituted; return when it answers.
+
+    Parameters
+    ----------
+    folder
+        With ``archive`` and ``viewer`` in it.
+    functions
+        Their addresses, by the names of the template; the others are nowhere.
+    """
+    state, port = folder / "state", free_ports(1)[0]
+    state.mkdir()
+    configuration = folder / "nginx.conf"
+    values = {
+        "LISTEN": f"127.0.0.1:{port}",
+        # Workers of a root master run as root here, so pytest's private folders are readable.
+        "NGINX_USER": "root",
+        "STATE_DIR": str(state),
+        "ERROR_LOG": str(folder / "error.log"),
+        "ACCESS_LOG": str(folder / "access.log"),
+        "ARCHIVE_ROOT": str(folder / "archive"),
+        "VIEWER_ROOT": str(folder / "viewer"),
+        "CAPABILITIES": str(CAPABILITIES),
+        "DEFAULT_TENANT": "main",
+        **{name.upper(): "127.0.0.1:1" for name in FUNCTIONS},
+        **functions,
+    }
+    configuration.write_text(substitute(NGINX_TEMPLATE.read_text(), values))
+    command = ["nginx", "-e", "stderr", "-p", str(state), "-c", str(configuration)]
+    checked = subprocess.run(
+        [*command, "-t"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    unexpected = [line for line in checked.stderr.splitlines() if "[warn]" in line]
+    assert not [line for line in unexpected if "super-user" not in line], checked.stderr
+    process = subprocess.Popen(command)
+    front = Front(f"http://127.0.0.1:{port}", port, folder / "access.log", folder / "error.log")
+
+    def up() -> bool:
+        try:
+            return front.get("/healthz").data == b"ok\n"
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    eventually(up)
+    return process, front

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pacsless.archive import Sealed
 from pacsless.codec import Record
-from pacsless.outbox import Backlog, Intent, Outbox
+from pacsless.events import EVENTS, Event
+from pacsless.outbox import Backlog, Intent, Outbox, outbox_folders
+from pacsless.outbox.entries import CANCELLED, ENTRIES, EntryLine, ids_of, read_bodies
+from pacsless.outbox.journal import segments
 
 SEALED = Sealed("f" * 32, 1000, "ab" * 32)
 
@@ -51,3 +55,23 @@ def folder_of(spool: Path) -> Path:
 
 def journal_files(spool: Path) -> list[Path]:
     return sorted(folder_of(spool).glob("*.journal"))
+
+
+def promised(spool: Path, kind: type[Event]) -> list[Event]:
+    """Events of a kind in the journals that were not taken back, in the order of time."""
+    found: list[tuple[float, Event]] = []
+    for folder in outbox_folders(spool):
+        bodies = list(read_bodies(folder, segments(folder)))
+        void = {one for _, body in bodies if body[:1] == CANCELLED for one in ids_of(body)}
+        lines = [
+            EntryLine.read(number, body)
+            for number, body in bodies
+            if body[:1] in ENTRIES and not void.intersection(ids_of(body))
+        ]
+        found += [
+            (line.written_at, EVENTS[kind.TYPE].from_data(json.loads(record.value)))
+            for line in lines
+            for record in line.records()
+            if dict(record.headers)["ce_type"] == kind.TYPE.encode()
+        ]
+    return [event for _, event in sorted(found, key=lambda one: one[0])]

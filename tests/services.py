@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ import flask
 import functions_framework
 import pytest
 import redis
+import urllib3
 
 from pacsless.bus import create_topics
 from pacsless.errors import Unavailable
+from pacsless.functions import load_functions
 from pacsless.postgres import Database, migrate
 from pacsless.settings import Settings
 from pacsless.stack import kafka
@@ -40,6 +43,73 @@ def app_of(function: str) -> flask.Flask:
     source = REPOSITORY / "functions" / function / "main.py"
     app: flask.Flask = functions_framework.create_app(function, str(source))  # type: ignore[no-untyped-call]
     return app
+
+
+class FunctionProcess:
+    """A function in a process of its own, under gunicorn, as in production.
+
+    Parameters
+    ----------
+    name
+        Of the function.
+    folder
+        Its ``archive``, ``spool`` and ``log``.
+    environment
+        Beside those; names of settings without their prefix.
+    """
+
+    def __init__(self, name: str, folder: Path, **environment: str) -> None:
+        (self.port,) = free_ports(1)
+        self.address = f"127.0.0.1:{self.port}"
+        self.archive, self.spool, self.log = folder / "archive", folder / "spool", folder / "log"
+        self.spool.mkdir(parents=True, exist_ok=True)
+        self._environment = {
+            **os.environ,
+            "PACSLESS_ARCHIVE": f"file://{self.archive}",
+            "PACSLESS_SPOOL": str(self.spool),
+            "PACSLESS_REDIS": "",
+            "FUNCTION_TARGET": name,
+            "FUNCTION_SOURCE": str(REPOSITORY / "functions" / name / "main.py"),
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "PYTHONPATH": str(REPOSITORY),
+            "XDG_RUNTIME_DIR": str(folder),
+            **{f"PACSLESS_{key}": value for key, value in environment.items()},
+        }
+        if threads := load_functions()[name].threads:
+            self._environment["THREADS"] = str(threads)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, or start it again; return when it is ready."""
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "functions_framework"],
+                env=self._environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        eventually(self._is_ready, within=240)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            pytest.fail(f"the function ended:\n{self.log.read_text()[-4000:]}")
+        try:
+            answer = urllib3.request("GET", f"http://{self.address}/readyz", retries=False)
+        except urllib3.exceptions.HTTPError:
+            return False
+        return answer.status == 200
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop all of its processes; SIGKILL for a crash."""
+        if self._process is not None:
+            os.killpg(self._process.pid, number)
+            self._process.wait(60)
+            self._process = None
 
 
 class KafkaBroker:

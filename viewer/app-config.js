@@ -9,27 +9,8 @@
   const toolsNeedingTheInternet = ['MarkerLabelmap', 'LabelmapSlicePropagation', 'InterpolateLabelmap'];
   const withoutThose = (ids) => ids.filter((id) => !toolsNeedingTheInternet.includes(id));
 
-  // React is not global in OHIF's build; it is lent to the logo, which is drawn
-  // before the tool bar of the study list.
-  let createElement;
-
-  const logo = (React) => {
-    createElement = React.createElement;
-    return createElement('span', { className: 'text-foreground text-xl font-semibold' }, 'Pacsless');
-  };
-
-  const disabledUpload = () =>
-    createElement?.(
-      'button',
-      {
-        type: 'button',
-        disabled: true,
-        title: 'This archive does not accept uploads over the web (STOW-RS) yet; send by C-STORE.',
-        className: 'text-muted-foreground cursor-not-allowed px-2 text-sm opacity-50',
-        'data-cy': 'upload-unavailable',
-      },
-      'Upload'
-    ) ?? null;
+  const logo = (React) =>
+    React.createElement('span', { className: 'text-foreground text-xl font-semibold' }, 'Pacsless');
 
   window.config = {
     name: 'pacsless',
@@ -39,7 +20,6 @@
     showStudyList: true,
     whiteLabeling: { createLogoComponentFn: logo },
     customizationService: {
-      'ohif.dataSourceConfigurationComponent': { $set: disabledUpload },
       // A guided tour over the first images is in the way on a shared workstation.
       'ohif.tours': { $set: [] },
       'cornerstone.segmentationToolbarButtons': {
@@ -73,13 +53,12 @@
           wadoUriRoot: '/wado',
           qidoSupportsIncludeField: true,
           imageRendering: 'wadors',
-          // Drawn from the frames: the archive has no /thumbnail or /rendered yet.
-          thumbnailRendering: 'wadors',
+          thumbnailRendering: 'thumbnail',
+          thumbnailRequestStrategy: 'fetch',
           enableStudyLazyLoad: true,
           supportsFuzzyMatching: false,
           supportsWildcard: true,
-          // The disabled button above stands in until the archive has STOW-RS.
-          dicomUploadEnabled: false,
+          dicomUploadEnabled: true,
           singlepart: 'bulkdata,video,pdf',
           // Metadata holds addresses from the root of the site, which OHIF uses as they are.
           bulkDataURI: { enabled: true },

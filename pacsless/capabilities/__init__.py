@@ -33,6 +33,15 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """What the body of a request is."""
+
+    description: str
+    representations: tuple[Representation, ...]
+    """What it may be sent as."""
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
     """What a route does, for those who call it."""
 
@@ -46,6 +55,8 @@ class Capability:
     """Of the answer, beside 200 and those any request may get."""
     schema: Schema | None = None
     """Of the representations that are JSON."""
+    body: Body | None = None
+    """Of the request, if it has one."""
 
     @property
     def id(self) -> str:
@@ -100,14 +111,19 @@ DICOM_JSON: Final = {
 """An array of DICOM JSON Model Objects (PS3.18 §F.2)."""
 
 STATUSES: Final = {
-    200: "What was asked for.",
+    200: "What was asked for; of a store request, that all is stored.",
+    202: "Some instances are stored; the answer says which are not, and why.",
     204: "There is nothing to send.",
     206: "The range that was asked for.",
     304: "What the client has is current.",
     400: "The request is malformed; the sentence says what is.",
     404: "There is no such resource.",
     406: "It cannot be sent as what Accept names; the sentence says as what it can.",
+    408: "The request took too long to arrive.",
+    409: "No instance is stored; the answer says why.",
+    413: "The body of the request is too large.",
     414: "The address is too long.",
+    415: "The body of the request is of a type that is not taken.",
     416: "The range begins after the end.",
     500: "The archive could not answer; its log says why.",
     503: "This part of the archive is not available now; Retry-After says when to try again.",

@@ -97,6 +97,12 @@ def _operation(one: Operation, known: dict[str, Parameter]) -> dict[str, Any]:
         described["parameters"] = [
             _reference(known, one.function, parameter) for parameter in about.parameters
         ]
+    if about.body:
+        described["requestBody"] = {
+            "description": about.body.description,
+            "required": True,
+            "content": {sent.media_range: {} for sent in about.body.representations},
+        }
     return described
 
 
@@ -122,14 +128,14 @@ def _response(one: Operation, status: int) -> dict[str, Any]:
     if status >= 400:
         return {"$ref": f"#/components/responses/{status}"}
     said: dict[str, Any] = {"description": STATUSES[status]}
-    if status in (200, 206):
+    if status in (200, 202, 206):
         said["content"] = {
             sent.media_range: {"schema": dict(one.capability.schema)}
             if sent.media_type.endswith("json") and one.capability.schema
             else {}
             for sent in one.capability.representations
             # Ranges are of a body by itself.
-            if status == 200 or not sent.multipart
+            if status != 206 or not sent.multipart
         }
     return said
 

@@ -52,6 +52,9 @@ def _method(resource: ET.Element, one: Operation) -> None:
     _accept(request, about)
     for parameter in about.parameters:
         _param(request, parameter, style="query")
+    if about.body:
+        for taken in about.body.representations:
+            ET.SubElement(request, "representation", mediaType=taken.media_range)
     succeeded = sorted({200, *(status for status in about.statuses if status < 300)})
     response = ET.SubElement(method, "response", status=" ".join(map(str, succeeded)))
     for sent in about.representations:

@@ -7,14 +7,17 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from pacsless.outbox import entries
 from pacsless.outbox.entries import Depth, Entry, Fates, done_ids
 from pacsless.outbox.journal import segments
 from pacsless.outbox.reader import OutboxReader
 
+_LOOK_SECONDS: Final = 0.2
+"""Between looks for what was written by those who have no eventfd of ours."""
 _log = logging.getLogger(__name__)
 
 
@@ -24,13 +27,15 @@ class Backlog:
     Parameters
     ----------
     folders
-        Of the outboxes.
+        Says which outboxes there are; one that comes later is found, too.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        self._readers = [OutboxReader(folder, number) for number, folder in enumerate(folders)]
+    def __init__(self, folders: Callable[[], Iterable[Path]]) -> None:
+        self._folders = folders
+        self._readers: list[OutboxReader] = []
         self._turn = 0
         self._lock = threading.Lock()
+        self._look()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._event, select.POLLIN)
@@ -60,9 +65,21 @@ class Backlog:
             try:
                 os.eventfd_read(self._event)
             except BlockingIOError:
-                return []  # nobody has written
+                if time.monotonic() < self._look_at:
+                    return []  # nobody has written
+                self._look()
             found = self._take(limit)
         return found
+
+    def _look(self) -> None:
+        """Find outboxes that are new; those that are gone are empty for ever."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        known = {one.folder for one in self._readers}
+        for folder in self._folders():
+            if folder not in known:
+                reader = OutboxReader(folder, len(self._readers))
+                with self._lock:
+                    self._readers.append(reader)
 
     def _take(self, limit: int) -> list[Entry]:
         found: list[Entry] = []

@@ -66,6 +66,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
         "RENDERED": f"{LOOPBACK}:{functions['rendered']}",
         "QIDO_RS": f"{LOOPBACK}:{functions['qido_rs']}",
+        "STOW_RS": f"{LOOPBACK}:{functions['stow_rs']}",
         "CHANGE_FEED": f"{LOOPBACK}:{functions['change_feed']}",
     }
 

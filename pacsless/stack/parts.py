@@ -117,7 +117,7 @@ def services(settings: StackSettings) -> list[Part]:
     found, timed = [], []
     for name, spec in load_functions().items():
         if spec.kind != "event" or not settings.scale:
-            found.append(_function(settings, name))
+            found.append(_function(settings, name, spec.threads))
         if spec.kind == "event":
             found.append(_trigger(settings, name))
         elif spec.kind == "timer":
@@ -165,8 +165,9 @@ def _pacsless(*arguments: object) -> tuple[str, ...]:
     return (sys.executable, "-m", "pacsless", *map(str, arguments))
 
 
-def _function(settings: StackSettings, name: str) -> Part:
+def _function(settings: StackSettings, name: str, threads: int) -> Part:
     port = settings.ports.functions[name]
+    environment = {"THREADS": str(threads)} if threads else {}
     return Part(
         name,
         Stage.FUNCTION,
@@ -179,6 +180,7 @@ def _function(settings: StackSettings, name: str) -> Part:
             "PORT": str(port),
             # gunicorn puts a control socket there; without it all would share one.
             "XDG_RUNTIME_DIR": str(settings.run / name),
+            **environment,
         },
     )
 

@@ -23,6 +23,7 @@ class Status(IntEnum):
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000
+    TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Gateway:
             self._recover_folder(folder)
         self._stopping = threading.Event()
         self._checking = threading.Thread()
-        self._backlog = Backlog(outbox_folders(self._spool))
+        self._backlog = Backlog(lambda: outbox_folders(self._spool))
         self._relay = Relay(self._backlog, producer)
         self._admission = Admission(own.max_associations, own.max_associations_per_address)
         self._receivers = [

@@ -30,6 +30,7 @@ DOORS = {
     "sqlglot": {"pacsless/warehouse/"},
     "matplotlib": {"pacsless/burst/plot.py"},
     "pynetdicom": {"scp-gateway/", "pacsless/send/"},
+    "python_multipart": {"functions/stow_rs/body.py"},
     "orjson": {"pacsless/strict_json.py"},
     "imagecodecs": {"functions/rendered/", "functions/transcode/"},
     "PIL": {"functions/rendered/"},
@@ -49,12 +50,19 @@ PURE = {
     "pacsless.negotiation",
     "pacsless.representations",
     "pacsless.states",
+    "pacsless.storage.answers",
     "pacsless.strict_json",
     "pacsless.times",
 }
 """What a function's core may import of the shared package."""
 
-PURE_LIBRARIES = {"pydicom", "numpy", "imagecodecs", "PIL"} | sys.stdlib_module_names
+PURE_LIBRARIES = {
+    "pydicom",
+    "python_multipart",
+    "numpy",
+    "imagecodecs",
+    "PIL",
+} | sys.stdlib_module_names
 WORLD = {"socket", "subprocess", "urllib", "http", "os", "shutil", "tempfile"}
 """Standard modules that touch the world; ``urllib.parse`` and ``http.HTTPStatus`` do not."""
 
@@ -64,6 +72,9 @@ EFFECTS = {
     "functions/qido_rs/search.py",
     "functions/build_metadata/build.py",
     "functions/change_feed/changes.py",
+    "functions/stow_rs/files.py",
+    "functions/stow_rs/store.py",
+    "functions/stow_rs/storing.py",
     "functions/transcode/rendition.py",
     "functions/rendered/render.py",
     "functions/rendered/retrieve.py",

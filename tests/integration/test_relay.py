@@ -37,7 +37,7 @@ def test_what_waited_longer_than_the_delivery_timeout_arrives(
     empty_kafka: KafkaBroker, tmp_path: Path
 ) -> None:
     producer = Producer(empty_kafka.settings, "test", DELIVERY_SECONDS)
-    backlog = Backlog([tmp_path])
+    backlog = Backlog(lambda: [tmp_path])
     outbox = Outbox(tmp_path, backlog.wake)
     relay = Relay(backlog, producer, patience=DELIVERY_SECONDS + 4)
     relay.start()
@@ -73,7 +73,7 @@ def test_what_waited_longer_than_the_delivery_timeout_arrives(
 
 def test_an_entry_of_nothing_holds_up_nothing(empty_kafka: KafkaBroker, tmp_path: Path) -> None:
     producer = Producer(empty_kafka.settings, "test", DELIVERY_SECONDS)
-    backlog = Backlog([tmp_path])
+    backlog = Backlog(lambda: [tmp_path])
     outbox = Outbox(tmp_path, backlog.wake)
     relay = Relay(backlog, producer)
     outbox.kept(outbox.intend(Sealed("", 1, "ab" * 32), "default/1/2/3.dcm", []))

@@ -25,7 +25,7 @@ def record(key: str) -> Record:
 
 
 def publishable(folder: Path) -> list[Record]:
-    backlog = Backlog([folder])
+    backlog = Backlog(lambda: [folder])
     try:
         return [one for entry in backlog.take(100, 0) for one in entry.records]
     finally:

@@ -74,7 +74,7 @@ def conclude(reception: CStore) -> Answer:
 
 
 def publishable(folder: Path) -> list[tuple[Record, ...]]:
-    return [entry.records for entry in Backlog([folder]).take(100, 0)]
+    return [entry.records for entry in Backlog(lambda: [folder]).take(100, 0)]
 
 
 def seal(archive: Archive, content: bytes) -> Sealed:

@@ -8,12 +8,8 @@ from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 
 import pytest
-import urllib3
 
-from pacsless.stack.configuration import CAPABILITIES, NGINX_TEMPLATE, substitute
-from tests.eventually import eventually
-from tests.nginx import FUNCTIONS, Front, StandIn, write_files
-from tests.ports import free_ports
+from tests.nginx import FUNCTIONS, Front, StandIn, run, write_files
 from tests.services import require
 
 
@@ -42,50 +38,14 @@ def start(
     require("nginx")
     running: list[subprocess.Popen[bytes]] = []
 
-    def run(functions: dict[str, str]) -> Front:
-        # Workers of a root master run as root here, so pytest's private folders are readable.
+    def start_one(functions: dict[str, str]) -> Front:
         folder = tmp_path_factory.mktemp("nginx")
         write_files(folder)
-        state, port = folder / "state", free_ports(1)[0]
-        state.mkdir()
-        configuration = folder / "nginx.conf"
-        configuration.write_text(
-            substitute(
-                NGINX_TEMPLATE.read_text(),
-                {
-                    "LISTEN": f"127.0.0.1:{port}",
-                    "NGINX_USER": "root",
-                    "STATE_DIR": str(state),
-                    "ERROR_LOG": str(folder / "error.log"),
-                    "ACCESS_LOG": str(folder / "access.log"),
-                    "ARCHIVE_ROOT": str(folder / "archive"),
-                    "VIEWER_ROOT": str(folder / "viewer"),
-                    "CAPABILITIES": str(CAPABILITIES),
-                    "DEFAULT_TENANT": "main",
-                    **functions,
-                },
-            )
-        )
-        command = ["nginx", "-e", "stderr", "-p", str(state), "-c", str(configuration)]
-        checked = subprocess.run(
-            [*command, "-t"], capture_output=True, text=True, timeout=30, check=False
-        )
-        assert checked.returncode == 0, checked.stderr
-        unexpected = [line for line in checked.stderr.splitlines() if "[warn]" in line]
-        assert not [line for line in unexpected if "super-user" not in line], checked.stderr
-        running.append(subprocess.Popen(command))
-        front = Front(f"http://127.0.0.1:{port}", port, folder / "access.log", folder / "error.log")
-
-        def up() -> bool:
-            try:
-                return front.get("/healthz").data == b"ok\n"
-            except urllib3.exceptions.HTTPError:
-                return False
-
-        eventually(up)
+        process, front = run(folder, functions)
+        running.append(process)
         return front
 
-    yield run
+    yield start_one
     for process in running:
         process.terminate()
     for process in running:

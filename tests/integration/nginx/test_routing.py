@@ -118,11 +118,23 @@ def test_unknown_addresses(front: Front, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/studies", "/studies/1.2"])
-def test_other_methods(front: Front, path: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/studies", "GET, HEAD, POST"),
+        ("/studies/1.2", "GET, HEAD, POST"),
+        ("/studies/1.2/", "GET, HEAD, POST"),
+        ("/studies/1.2/metadata", "GET, HEAD"),
+        ("/series", "GET, HEAD"),
+    ],
+)
+def test_other_methods(front: Front, path: str, allowed: str, method: str) -> None:
     answer = front.get(f"/dicom-web{path}", method)
+    if method in allowed:
+        assert answer.json()["function"] == "stow_rs"
+        return
     assert answer.status == 405
-    assert answer.headers["Allow"] == "GET, HEAD"
+    assert answer.headers["Allow"] == allowed
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert b"<" not in answer.data
 

@@ -25,6 +25,6 @@ def outbox(spool: Path) -> Iterator[Outbox]:
 
 @pytest.fixture
 def backlog(outbox: Outbox, spool: Path) -> Iterator[Backlog]:
-    reader = Backlog([folder_of(spool)])
+    reader = Backlog(lambda: [folder_of(spool)])
     yield reader
     reader.close()

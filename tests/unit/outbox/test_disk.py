@@ -181,7 +181,7 @@ def test_a_mark_refused_to_the_end_is_asked_for_at_the_next_start(
     outbox.cancel(cancelled)
     outbox.close()
     disk.free()
-    again, backlog = Outbox(folder_of(spool)), Backlog([folder_of(spool)])
+    again, backlog = Outbox(folder_of(spool)), Backlog(lambda: [folder_of(spool)])
     assert [one.key for one in again.unfinished()] == [kept.key, cancelled.key]
     again.decide(kept=[kept], cancelled=[cancelled])
     assert publish(backlog) == [record(1)] and backlog.depth.entries == 0

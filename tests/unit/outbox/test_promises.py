@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_an_intent_is_published_only_once_its_file_has_the_key(
 def test_an_acknowledgement_outstanding_at_a_restart_is_published_again(spool: Path) -> None:
     folder = folder_of(spool)
     before = Outbox(folder)
-    reading = Backlog([folder])
+    reading = Backlog(lambda: [folder])
     keep(before, 0)
     keep(before, 1)
     done, _ = reading.take(2, 0)
@@ -79,7 +80,7 @@ def test_an_acknowledgement_outstanding_at_a_restart_is_published_again(spool: P
     before.cancel(cancelled)
     before.close()
 
-    after, reading = Outbox(folder), Backlog([folder])
+    after, reading = Outbox(folder), Backlog(lambda: [folder])
     (unfinished,) = after.unfinished()
     assert (unfinished.key, unfinished.sealed) == (open_intent.key, SEALED)
     assert reading.depth.entries == outbox_depth(spool).entries == 2
@@ -95,9 +96,9 @@ def test_ids_are_not_used_again_after_a_restart(spool: Path) -> None:
     for number in range(3):
         outbox = Outbox(folder_of(spool))
         keep(outbox, number)
-        Backlog([folder_of(spool)]).take(1, 0)  # not acknowledged
+        Backlog(lambda: [folder_of(spool)]).take(1, 0)  # not acknowledged
         outbox.close()
-    backlog = Backlog([folder_of(spool)])
+    backlog = Backlog(lambda: [folder_of(spool)])
     assert publish(backlog) == [record(number) for number in range(3)]
     assert backlog.depth.entries == 0
 
@@ -115,7 +116,7 @@ def test_a_torn_tail_loses_only_what_nobody_was_promised(tmp_path: Path) -> None
         torn.mkdir(parents=True)
         room = bytes(size % 2 * 3000)
         (torn / "000000000001.journal").write_bytes(longer[:size] + room)
-        again, backlog = Outbox(torn), Backlog([torn])
+        again, backlog = Outbox(torn), Backlog(partial(list, [torn]))
         for intent in again.unfinished():
             again.kept(intent)
         keep(again, 7)
@@ -135,7 +136,7 @@ def test_a_rotten_line_costs_itself_alone(spool: Path, caplog: pytest.LogCapture
     lines = file.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b"storage_queue", b"storage_qxeue")
     file.write_bytes(b"".join(lines))
-    assert publish(Backlog([folder_of(spool)])) == [record(0), record(2)]
+    assert publish(Backlog(lambda: [folder_of(spool)])) == [record(0), record(2)]
     assert "damaged line in the journal" in caplog.text
 
 
@@ -169,7 +170,7 @@ def test_the_high_water_mark(tmp_path: Path, percent: int, full: bool) -> None:
 
 def test_a_taker_is_woken(spool: Path) -> None:
     found: list[int] = []
-    backlog = Backlog([folder_of(spool)])
+    backlog = Backlog(lambda: [folder_of(spool)])
     outbox = Outbox(folder_of(spool), backlog.wake)
     taker = threading.Thread(target=lambda: found.append(len(backlog.take(10, 30))))
     taker.start()
@@ -203,7 +204,7 @@ def test_any_history_ends_with_everything_published(
     """Writer and reader are two processes: either may be started again at any time."""
     spool = tmp_path_factory.mktemp("spool")
     folder = folder_of(spool)
-    outbox, backlog = Outbox(folder, segment_bytes=700), Backlog([folder])
+    outbox, backlog = Outbox(folder, segment_bytes=700), Backlog(lambda: [folder])
     expected: set[bytes] = set()
     published: set[bytes] = set()
     in_flight: list[tuple[Intent, bytes]] = []
@@ -236,7 +237,7 @@ def test_any_history_ends_with_everything_published(
                 in_flight = [(by_key[intent.key], value) for intent, value in in_flight]
             case "restart reader":
                 backlog.close()
-                backlog, taken = Backlog([folder]), []
+                backlog, taken = Backlog(lambda: [folder]), []
         waiting = len(expected) - len(published) + len(in_flight)
         assert backlog.depth.entries == outbox_depth(spool).entries == waiting
     for intent, _ in in_flight:

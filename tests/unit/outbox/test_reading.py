@@ -25,7 +25,7 @@ from tests.outboxes import folder_of, journal_files, keep, promise, publish, rec
 
 def test_segments_go_when_all_in_them_is_done(spool: Path) -> None:
     outbox = Outbox(folder_of(spool), segment_bytes=2000)
-    backlog = Backlog([folder_of(spool)])
+    backlog = Backlog(lambda: [folder_of(spool)])
     first = promise(outbox, 0)
     for number in range(1, 60):
         keep(outbox, number)
@@ -39,7 +39,7 @@ def test_segments_go_when_all_in_them_is_done(spool: Path) -> None:
     assert len(journal_files(spool)) <= 2
     assert len(list(folder_of(spool).glob("*.done"))) <= 2
     outbox.close()
-    again = Backlog([folder_of(spool)])
+    again = Backlog(lambda: [folder_of(spool)])
     assert publish(again) == [] and again.depth.entries == 0
     assert len(journal_files(spool)) == 1, "the last one numbers the next"
     again.close()
@@ -55,7 +55,7 @@ def test_entries_in_the_form_of_before_are_kept(
     with open(segment_path(folder, 1), "ab") as file:
         file.write(framed(b'N 77 1700000000.000 {"records":[["log_queue","k","{}",[]]]}'))
     before = segment_path(folder, 1).read_bytes()
-    backlog = Backlog([folder])
+    backlog = Backlog(lambda: [folder])
     (entry,) = backlog.take(10, 0)
     assert entry.records == (record(1),), "what comes before is published"
     for _ in range(3):
@@ -102,7 +102,7 @@ def test_a_journal_that_cannot_be_read_for_a_moment_loses_no_entry(
     spool: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     outbox = Outbox(folder_of(spool), segment_bytes=1)
-    backlog = Backlog([folder_of(spool)])
+    backlog = Backlog(lambda: [folder_of(spool)])
     late = promise(outbox, 0)
     assert backlog.take(1, 0) == []  # the cursor passes it
     keep(outbox, 1)
@@ -130,7 +130,7 @@ def test_an_outbox_that_cannot_be_read_holds_up_no_other(
 ) -> None:
     folders = [spool / "outbox" / f"receiver-{number}" for number in range(3)]
     outboxes = [Outbox(folder) for folder in folders]
-    backlog = Backlog(folders)
+    backlog = Backlog(lambda: folders)
     for number, outbox in enumerate(outboxes):
         outbox.note([record(number)])
     real = os.listdir
@@ -154,7 +154,7 @@ def test_a_segment_that_cannot_be_removed_strands_nothing(
 ) -> None:
     folders = [spool / "outbox" / f"receiver-{number}" for number in range(2)]
     outboxes = [Outbox(folder, segment_bytes=1) for folder in folders]
-    backlog = Backlog(folders)
+    backlog = Backlog(lambda: folders)
     real = os.unlink
 
     def refuse(path: Path, **options: Any) -> None:
@@ -177,7 +177,7 @@ def test_a_segment_that_cannot_be_removed_strands_nothing(
 def test_the_memory_of_what_is_gone_silences_nothing(spool: Path) -> None:
     before = Outbox(folder_of(spool))
     before.note([record(0)])
-    backlog = Backlog([folder_of(spool)])
+    backlog = Backlog(lambda: [folder_of(spool)])
     assert publish(backlog) == [record(0)]
     backlog.close()
     before.close()
@@ -185,14 +185,14 @@ def test_the_memory_of_what_is_gone_silences_nothing(spool: Path) -> None:
 
     outbox = Outbox(folder_of(spool))
     outbox.note([record(1)])
-    backlog = Backlog([folder_of(spool)])
+    backlog = Backlog(lambda: [folder_of(spool)])
     assert publish(backlog) == [record(1)]
     assert [one.stem for one in folder_of(spool).glob("*.done")] == ["000000000002"]
     outbox.close()
 
 
 def test_what_is_removed_first_is_the_memory(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outbox, backlog = Outbox(folder_of(spool), segment_bytes=1), Backlog([folder_of(spool)])
+    outbox, backlog = Outbox(folder_of(spool), segment_bytes=1), Backlog(lambda: [folder_of(spool)])
     removed: list[str] = []
     real = os.unlink
 
@@ -214,7 +214,7 @@ def test_empty_segments_are_listed_once(spool: Path, monkeypatch: pytest.MonkeyP
     for number in range(1, 4001):
         (folder / f"{number:012d}.journal").touch()
     outbox = Outbox(folder)
-    backlog = Backlog([folder])
+    backlog = Backlog(lambda: [folder])
     keep(outbox, 0)
     listed: list[Path] = []
     real = os.listdir
@@ -234,7 +234,7 @@ def test_empty_segments_are_listed_once(spool: Path, monkeypatch: pytest.MonkeyP
 def test_a_segment_grows_ahead_and_is_cut_at_the_end(
     spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox, backlog = Outbox(folder_of(spool)), Backlog([folder_of(spool)])
+    outbox, backlog = Outbox(folder_of(spool)), Backlog(lambda: [folder_of(spool)])
     keep(outbox, 0)
     (file,) = journal_files(spool)
     assert file.stat().st_size == 65_536
@@ -271,7 +271,7 @@ def test_what_a_power_cut_left_unwritten_ends_nothing_behind_it(
     outbox.close()
     lines[1] = lines[1][:10] + bytes(len(lines[1]) - 10)
     file.write_bytes(b"".join(lines) + bytes(5000))
-    again, backlog = Outbox(folder_of(spool)), Backlog([folder_of(spool)])
+    again, backlog = Outbox(folder_of(spool)), Backlog(lambda: [folder_of(spool)])
     # Behind the hole somebody may be writing, until there is another segment.
     assert publish(backlog) == [record(0)]
     again.note([record(9)])
@@ -284,7 +284,7 @@ def test_what_a_power_cut_left_unwritten_ends_nothing_behind_it(
 def test_every_outbox_of_a_spool_is_read_in_turn(spool: Path) -> None:
     folders = [spool / "outbox" / f"receiver-{number}" for number in range(3)]
     outboxes = [Outbox(folder) for folder in folders]
-    backlog = Backlog(folders)
+    backlog = Backlog(lambda: folders)
     for number in range(300):
         outboxes[0].note([record(number)])
     for number, outbox in enumerate(outboxes[1:], 1000):
