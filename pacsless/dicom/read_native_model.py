@@ -13,6 +13,8 @@ from pacsless.dicom.values import NAME_GROUPS
 _NAME_COMPONENTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _WHOLE: Final = frozenset({"SL", "SS", "SV", "UL", "US", "UV", "IS"})
 _REAL: Final = frozenset({"FL", "FD", "DS"})
+_TEXT: Final = frozenset({"DS", "IS"})
+"""Numbers that are written as text, and so may be none."""
 _DEEPEST: Final = 64
 
 
@@ -142,6 +144,8 @@ def _value(text: str, vr: str) -> str | int | float | None:
     try:
         return int(text) if vr in _WHOLE else float(text)
     except ValueError:
+        if vr in _TEXT:
+            return text
         raise ScanError("xml", f"a value of VR {vr} is no number") from None
 
 

@@ -19,6 +19,7 @@ from pydicom.uid import generate_uid
 from tests.dicom_files import SAMPLES
 from tests.e2e.test_samples import send
 from tests.eventually import eventually
+from tests.instances import encode, make_dataset
 from tests.services import require
 
 ROOT = Path(__file__).parents[2]
@@ -182,13 +183,32 @@ def test_ohif_lists_opens_and_scrolls_a_ct(
     assert f"{family}, CT" in seen["rowText"]
     assert seen["rowText"].endswith(str(SLICES))
     assert seen["rows"] == 1
-    assert seen["uploadDisabled"], "STOW-RS does not exist yet"
     assert seen["greyLevels"] > 16
     assert seen["greyLevelsScrolled"] > 16
     assert seen["greyLevelsSegmentation"] > 16
     assert seen["crossOriginIsolated"], "the decoders' workers need shared memory"
     for picture in ("list.png", "viewer.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
+
+
+def test_ohif_uploads(stack: Any, tmp_path: Path) -> None:
+    family = "Upload" + uuid.uuid4().hex[:8].translate(str.maketrans("0123456789", "ghijklmnop"))
+    study, series_uid = generate_uid(), generate_uid()
+    files = []
+    for number in range(1, 4):
+        files.append(tmp_path / f"{number}.dcm")
+        ds = make_dataset(
+            b"\0\1" * 4, PatientName=f"{family}^By", InstanceNumber=number,
+            StudyInstanceUID=study, SeriesInstanceUID=series_uid,
+        )  # fmt: skip
+        files[-1].write_bytes(encode(ds))
+    seen = drive(
+        "upload.mjs", stack, "--files", ",".join(map(str, files)), "--patient", family,
+        "--picture", str(tmp_path / "upload.png"),
+    )  # fmt: skip
+    assert seen["answers"] == [200, 200, 200]
+    assert f"{family}, By" in seen["rowText"]
+    assert (tmp_path / "upload.png").stat().st_size > 10_000
 
 
 def test_the_browser_decodes_the_values_of_the_ct(

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pacsless.dicom.dicom_json import to_dicom_json
 from pacsless.dicom.header import read_header
 from pacsless.dicom.native_model import to_native_model
+from pacsless.dicom.read_native_model import from_native_model
 from pacsless.errors import Unprocessable
 from pacsless.representations import native_models
 from pacsless.strict_json import dumps
@@ -32,7 +33,11 @@ def xml_of(attributes: dict[str, Any]) -> bytes:
 
 
 def again(attributes: dict[str, Any]) -> dict[str, Any]:
-    return read(xml_of(attributes))
+    """Through XML and back: by the reader of STOW-RS, and by another one."""
+    xml = xml_of(attributes)
+    found = read(xml)
+    assert from_native_model(xml) == found
+    return found
 
 
 def one(vr: str, *values: Any, tag: str = "00104000") -> Any:

@@ -56,8 +56,6 @@ await report(origin, async (page) => {
   await row.waitFor({ timeout });
   const rowText = (await row.innerText()).replace(/\s+/g, ' ').trim();
   const rows = await studies.count();
-  const upload = page.locator('[data-cy="upload-unavailable"]');
-  const uploadDisabled = (await upload.count()) === 1 && (await upload.isDisabled());
   const title = await page.title();
   if (options.list) {
     await page.screenshot({ path: options.list });
@@ -87,7 +85,6 @@ await report(origin, async (page) => {
     title,
     rows,
     rowText,
-    uploadDisabled,
     firstPictureMs,
     greyLevels: first.levels,
     greyLevelsScrolled: scrolled.levels,
