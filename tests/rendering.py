@@ -1,4 +1,4 @@
-"""Rendering for tests: the function's own parts, and pydicom, which computes another way."""
+"""Rendering for tests: the service's own parts, and pydicom, which computes another way."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
-from functions.rendered.decoding import decode
-from functions.rendered.image import ImagePixel, image_pixel
-from functions.rendered.parameters import Window
-from functions.rendered.pipeline import show
 from pacsless.dicom import explicit_le
 from pacsless.dicom.frames import locate_frames
 from pacsless.dicom.header import Limits, read_header
 from pacsless.dicom.transfer_syntaxes import lookup
+from pacsless.rendering.decoding import decode
+from pacsless.rendering.image import ImagePixel, image_pixel
+from pacsless.rendering.parameters import Window
+from pacsless.rendering.pipeline import show
 from tests.instances import encode as encode_dataset
 from tests.instances import make_dataset
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 def shown(content: bytes, frame: int = 1, window: Window | None = None) -> Array:
-    """Render a frame of a file with the function's own parts."""
+    """Render a frame of a file with the service's own parts."""
     file = io.BytesIO(content)
     syntax = read_header(file).transfer_syntax
     if not lookup(syntax).little_endian or lookup(syntax).deflated:

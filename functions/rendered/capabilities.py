@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from functions.rendered.parameters import MAX_SIDE
-from functions.rendered.picture import GIF, JPEG, PNG
 from pacsless.capabilities import ACCEPT, Capability, Parameter
 from pacsless.negotiation import Representation
+from pacsless.rendering.parameters import MAX_SIDE
+from pacsless.rendering.picture import GIF, JPEG, PNG
 
 SINGLE: Final = tuple(Representation(one) for one in (JPEG, PNG, GIF))
 PARTS: Final = tuple(Representation(one, multipart=True) for one in (JPEG, PNG, GIF))

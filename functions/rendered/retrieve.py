@@ -17,8 +17,6 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.rendered.capabilities import PARTS, SINGLE
-from functions.rendered.parameters import Parameters, parse_parameters
-from functions.rendered.render import open_image, render
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicomweb import instance_url
@@ -26,6 +24,8 @@ from pacsless.errors import BadRequest, PacslessError
 from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import Representation
+from pacsless.rendering.parameters import Parameters, parse_parameters
+from pacsless.rendering.render import open_image, render
 from pacsless.web import Request, multipart_response
 
 MAX_PARTS: Final = 1000

@@ -32,9 +32,9 @@ DOORS = {
     "pynetdicom": {"scp-gateway/", "pacsless/send/"},
     "python_multipart": {"functions/stow_rs/body.py"},
     "orjson": {"pacsless/strict_json.py"},
-    "imagecodecs": {"functions/rendered/", "functions/transcode/"},
-    "PIL": {"functions/rendered/"},
-    "numpy": {"functions/rendered/", "functions/transcode/"},
+    "imagecodecs": {"pacsless/rendering/", "functions/transcode/"},
+    "PIL": {"pacsless/rendering/"},
+    "numpy": {"pacsless/rendering/", "functions/transcode/"},
 }
 """Library → the only places that may import it."""
 
@@ -48,6 +48,8 @@ PURE = {
     "pacsless.identity",
     "pacsless.multipart",
     "pacsless.negotiation",
+    "pacsless.rendering.parameters",
+    "pacsless.rendering.picture",
     "pacsless.representations",
     "pacsless.states",
     "pacsless.storage.answers",
@@ -76,7 +78,6 @@ EFFECTS = {
     "functions/stow_rs/store.py",
     "functions/stow_rs/storing.py",
     "functions/transcode/rendition.py",
-    "functions/rendered/render.py",
     "functions/rendered/retrieve.py",
     "functions/wado_rs/bulk_data.py",
     "functions/wado_rs/frames.py",
@@ -159,6 +160,24 @@ def test_a_core_is_pure(path: Path) -> None:
         )
         assert within(module, PURE) or top in PURE_LIBRARIES or within(module, {own}), (
             f"{name_of(path)} is a core and imports {module}"
+        )
+
+
+RENDERING = [
+    path
+    for path in SOURCES
+    if name_of(path).startswith("pacsless/rendering/") and path.name != "render.py"
+]
+
+
+@pytest.mark.parametrize("path", RENDERING, ids=name_of)
+def test_all_of_rendering_but_its_door_is_pure(path: Path) -> None:
+    for module in imports(path):
+        top = module.partition(".")[0]
+        assert top not in WORLD, f"{name_of(path)} touches the world: {module}"
+        assert module != "pacsless.rendering.render"
+        assert within(module, PURE | {"pacsless.rendering"}) or top in PURE_LIBRARIES, (
+            f"{name_of(path)} imports {module}"
         )
 
 

@@ -15,11 +15,12 @@ from PIL import Image
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
 
-from functions.rendered import render, retrieve
+from functions.rendered import retrieve
 from functions.rendered.retrieve import candidates
 from pacsless.access_log import route_of
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import Stored
+from pacsless.rendering import render
 from tests.dicom_files import BUNDLED, SAMPLES, bundled
 from tests.instances import encode, make_dataset, store_bytes
 from tests.wado import Pacs, deployed, parts

@@ -10,17 +10,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from functions.rendered.decoding import decode, require_decodable
-from functions.rendered.image import ImagePixel, image_pixel, integer
-from functions.rendered.parameters import Parameters
-from functions.rendered.picture import draw, encode, shrunk
-from functions.rendered.pipeline import show
 from pacsless import worker
 from pacsless.dicom.dataset import Header
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import Limits, read_header
 from pacsless.errors import NotFound, Unavailable, Unprocessable
 from pacsless.instances import frame_table, open_servable, refuse_video, stored_syntax
+from pacsless.rendering.decoding import decode, require_decodable
+from pacsless.rendering.image import ImagePixel, image_pixel, integer
+from pacsless.rendering.parameters import Parameters
+from pacsless.rendering.picture import draw, encode, shrunk
+from pacsless.rendering.pipeline import show
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.rendered.image import items, numbers
-from functions.rendered.parameters import Window
 from pacsless.dicom.dataset import Header
 from pacsless.errors import Unprocessable
+from pacsless.rendering.image import items, numbers
+from pacsless.rendering.parameters import Window
 
 Values = NDArray[np.float64]
 

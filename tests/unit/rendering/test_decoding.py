@@ -10,13 +10,13 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from functions.rendered.codestream import read_codestream
-from functions.rendered.decoding import decode
-from functions.rendered.image import ImagePixel, image_pixel
-from functions.rendered.parameters import Window
 from pacsless.dicom.frames import locate_frames
 from pacsless.dicom.header import read_header
 from pacsless.errors import Unprocessable
+from pacsless.rendering.codestream import read_codestream
+from pacsless.rendering.decoding import decode
+from pacsless.rendering.image import ImagePixel, image_pixel
+from pacsless.rendering.parameters import Window
 from tests.dicom_files import BUNDLED, samples
 from tests.rendering import pixels, shown
 

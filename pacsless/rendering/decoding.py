@@ -10,10 +10,10 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.rendered.codestream import damaged, read_codestream
-from functions.rendered.image import ImagePixel
 from pacsless.dicom.transfer_syntaxes import ENCAPSULATED_UNCOMPRESSED, PRIVATE_HTJ2K, lookup, name
 from pacsless.errors import NotAcceptable, Unprocessable
+from pacsless.rendering.codestream import damaged, read_codestream
+from pacsless.rendering.image import ImagePixel
 
 Samples = NDArray[Any]
 

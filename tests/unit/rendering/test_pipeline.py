@@ -10,8 +10,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from functions.rendered.luts import _expand
-from functions.rendered.parameters import Window
+from pacsless.rendering.luts import _expand
+from pacsless.rendering.parameters import Window
 from tests.dicom_files import BUNDLED
 from tests.instances import encode as encode_dataset
 from tests.instances import make_dataset

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from functions.rendered.parameters import Parameters, Viewport, Window, parse_parameters
-from functions.rendered.picture import draw, encode
 from pacsless.errors import BadRequest, NotAcceptable
+from pacsless.rendering.parameters import Parameters, Viewport, Window, parse_parameters
+from pacsless.rendering.picture import draw, encode
 
 
 def parsed(query: str) -> Parameters:

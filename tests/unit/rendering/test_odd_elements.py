@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from functions.rendered.image import image_pixel
-from functions.rendered.parameters import Parameters
-from functions.rendered.render import open_image, render
 from pacsless.archive.files import FileArchive
 from pacsless.cache import Cache
 from pacsless.dicom.header import read_header
 from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError, Unprocessable
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import find_instance
+from pacsless.rendering.image import image_pixel
+from pacsless.rendering.parameters import Parameters
+from pacsless.rendering.render import open_image, render
 from tests.dicom_files import element, identifiers, item, part10, sequence
 from tests.instances import encode as encode_dataset
 from tests.instances import make_dataset, store_bytes

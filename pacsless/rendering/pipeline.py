@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from functions.rendered.decoding import Samples
-from functions.rendered.image import ImagePixel, numbers
-from functions.rendered.luts import Lut, Values, modality_lut, palette, voi_lut
-from functions.rendered.parameters import Window
 from pacsless.dicom.dataset import Header
+from pacsless.rendering.decoding import Samples
+from pacsless.rendering.image import ImagePixel, numbers
+from pacsless.rendering.luts import Lut, Values, modality_lut, palette, voi_lut
+from pacsless.rendering.parameters import Window
 
 Shown = NDArray[np.uint8]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
-from functions.rendered.parameters import Viewport
 from pacsless.errors import BadRequest, NotAcceptable
+from pacsless.rendering.parameters import Viewport
 
 JPEG: Final = "image/jpeg"
 PNG: Final = "image/png"
