@@ -1,4 +1,4 @@
-"""What attributes are sent as: DICOM JSON, or the Native DICOM Model (PS3.18 §8.7.3.2)."""
+"""What attributes and encapsulated documents are sent as (PS3.18 §8.7.3.2, §8.7.4)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
+from pacsless.dicom.dataset import Header
 from pacsless.dicom.native_model import to_native_model
 from pacsless.errors import Unprocessable
 from pacsless.multipart import Multipart, Part
@@ -20,6 +21,19 @@ ATTRIBUTES: Final = (
     Representation(_NATIVE_MODEL, multipart=True),
 )
 """Best first: who asks for nothing in particular gets DICOM JSON."""
+
+DOCUMENTS: Final = ("application/pdf", "model/mtl", "model/obj", "model/stl")
+"""Encapsulated documents that come under their own media type, too.
+
+(0042,0012) says what a document is, and is as hostile as its sender: HTML or
+SVG under their own type would run as a page of ours.
+"""
+
+
+def document_type(header: Header) -> str:
+    """Return the media type an encapsulated document may be shown under, or ``""``."""
+    said = str(header.get("MIMETypeOfEncapsulatedDocument") or "").strip().lower()
+    return said if said in DOCUMENTS else ""
 
 
 def native_models(entries: Iterable[bytes]) -> Multipart:

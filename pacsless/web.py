@@ -116,6 +116,10 @@ class Request:
         """
         return choose(self.http.headers.get("Accept"), offers, self.http.args.get("accept"))
 
+    def warning(self, text: str) -> str:
+        """Return a Warning header field (PS3.18 §8.3.5.1) that says `text`."""
+        return f"299 {self.base_url}: {text}"
+
     @property
     def accelerated(self) -> bool:
         """Whether nginx stands in front and takes X-Accel-Redirect."""

@@ -42,7 +42,7 @@ def _answer(
     response = _native_models(found) if chosen.multipart else _json(found, chosen)
     response.headers["Cache-Control"] = "no-store"
     for warning in found.warnings:
-        response.headers.add("Warning", f"299 {request.base_url}: {warning}")
+        response.headers.add("Warning", request.warning(warning))
     return response
 
 

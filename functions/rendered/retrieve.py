@@ -72,8 +72,7 @@ class Asked:
         if self.parameters.unsupported:
             # What is not burned in, or not done, is said (PS3.18 §8.3.5.1).
             told = ", ".join(self.parameters.unsupported)
-            service = self.request.base_url
-            headers["Warning"] = f"299 {service}: these parameters are not supported: {told}"
+            headers["Warning"] = self.request.warning(f"these parameters are not supported: {told}")
         return headers
 
 

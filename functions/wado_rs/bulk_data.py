@@ -6,16 +6,12 @@ also come under their own media type, as browsers want them.
 
 from __future__ import annotations
 
-import io
 import re
 from typing import BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
-from functions.wado_rs.body import Extent, whole
-from functions.wado_rs.capabilities import DOCUMENTS
 from functions.wado_rs.frames import frame_offers, frame_parts
-from functions.wado_rs.response import VARY, extent_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.dicom_json import find_bulk_data
@@ -23,10 +19,12 @@ from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import BulkValue, Header, read_header
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import bulk_data_uri, instance_url
-from pacsless.errors import BadRequest, Unprocessable
+from pacsless.errors import BadRequest
+from pacsless.extent import VARY, Extent, extent_response, value_extent
 from pacsless.instances import Stored, find_instance, frame_table, open_servable, stored_syntax
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import OCTET_STREAM, Representation
+from pacsless.representations import document_type
 from pacsless.web import Request, multipart_response
 
 _PATH: Final = re.compile(r"[0-9A-Fa-f]{8}(?:/[0-9]{1,9}/[0-9A-Fa-f]{8}){0,64}", re.ASCII)
@@ -78,16 +76,11 @@ def _extent(file: BinaryIO, header: Header, path: str) -> Extent | None:
         If the file is shorter than it says.
     """
     value = find_bulk_data(header, path)
-    if not isinstance(value, BulkValue):
-        file.close()
-        return whole(io.BytesIO(value))
-    if value.length is not None:
-        if value.offset + value.length > file.seek(0, io.SEEK_END):
-            raise Unprocessable("truncated", "the stored file ends inside the value")
-        return Extent(file, [(value.offset, value.length)])
-    if path != _PIXEL_DATA:
-        raise BadRequest("fragments", "the value is a sequence of fragments and has no bytes")
-    return None
+    if isinstance(value, BulkValue) and value.length is None:
+        if path != _PIXEL_DATA:
+            raise BadRequest("fragments", "the value is a sequence of fragments and has no bytes")
+        return None
+    return value_extent(file, value)
 
 
 def _send_value(
@@ -100,8 +93,8 @@ def _send_value(
 def _value_offers(header: Header, path: str) -> list[Representation]:
     media_types = [OCTET_STREAM]
     if path == _ENCAPSULATED_DOCUMENT:
-        said = str(header.get("MIMETypeOfEncapsulatedDocument") or "").strip().lower()
-        media_types += [said] if said in DOCUMENTS else []
+        said = document_type(header)
+        media_types += [said] if said else []
     return [
         Representation(
             media_type,

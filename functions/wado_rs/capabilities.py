@@ -7,7 +7,7 @@ from typing import Final
 from pacsless.capabilities import ACCEPT, DICOM_JSON, Capability
 from pacsless.dicom.transfer_syntaxes import STORABLE, lookup
 from pacsless.negotiation import OCTET_STREAM, Representation
-from pacsless.representations import ATTRIBUTES
+from pacsless.representations import ATTRIBUTES, DOCUMENTS
 
 _DICOM: Final = Representation("application/dicom", multipart=True)
 _DICOM_ALONE: Final = Representation("application/dicom")
@@ -18,12 +18,6 @@ _FRAMES: Final = (
     *sorted({one.media_type for one in _SYNTAXES if not one.is_video} - {OCTET_STREAM}),
 )
 _VIDEOS: Final = tuple(sorted({one.media_type for one in _SYNTAXES if one.is_video}))
-DOCUMENTS: Final = ("application/pdf", "model/mtl", "model/obj", "model/stl")
-"""Encapsulated documents that come under their own media type, too.
-
-(0042,0012) says what a document is, and is as hostile as its sender: HTML or
-SVG under their own type would run as a page of ours.
-"""
 
 
 def _both(*media_types: str) -> tuple[Representation, ...]:

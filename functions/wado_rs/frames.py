@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from werkzeug.wrappers import Response
 
-from functions.wado_rs.body import Extent, realigned
-from functions.wado_rs.response import VARY, extent_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicomweb import instance_url
+from pacsless.extent import VARY, Extent, extent_response
 from pacsless.instances import (
     find_instance,
     frame_table,
@@ -117,3 +116,14 @@ def _send_single(
     data = _single_bits(extent, table, number)
     file.close()
     return Response(data, 200, VARY, content_type=chosen.content_type)
+
+
+def realigned(data: bytes, bit_offset: int, bits: int) -> bytes:
+    """Move a frame of single bits to the beginning of a byte.
+
+    Pixel Data packs pixels without gaps between frames (PS3.5 §8.1.1), the
+    first pixel in the least significant bit (PS3.5 §D.2); a frame by itself
+    begins with a byte and fills its last one with zeros.
+    """
+    shifted = int.from_bytes(data, "little") >> bit_offset & ((1 << bits) - 1)
+    return shifted.to_bytes((bits + 7) // 8, "little")

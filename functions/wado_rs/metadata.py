@@ -17,12 +17,12 @@ from typing import BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
-from functions.wado_rs.response import VARY
 from pacsless.archive import Archive, Stat
 from pacsless.cache import Cache
 from pacsless.dicom import document
 from pacsless.entries import EntryMemory
 from pacsless.errors import NotFound, Unprocessable
+from pacsless.extent import VARY
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from pacsless.instances import find_instance
 from pacsless.metadata import (

@@ -14,13 +14,12 @@ from typing import Final
 
 from werkzeug.wrappers import Response
 
-from functions.wado_rs.body import Extent, whole
-from functions.wado_rs.response import VARY, extent_response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
 from pacsless.dicomweb import instance_url
+from pacsless.extent import VARY, Extent, extent_response, whole
 from pacsless.instances import (
     Stored,
     find_instance,

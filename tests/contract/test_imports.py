@@ -82,7 +82,6 @@ EFFECTS = {
     "functions/wado_rs/bulk_data.py",
     "functions/wado_rs/frames.py",
     "functions/wado_rs/metadata.py",
-    "functions/wado_rs/response.py",
     "functions/wado_rs/retrieve.py",
 }
 """Modules that carry a handler's effects: they get their connections as arguments."""

@@ -1,0 +1,102 @@
+"""Bytes to send that lie in a file, in one piece or in several, and the answer that has them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from werkzeug.wrappers import Response
+
+from pacsless.dicom.dataset import BulkValue
+from pacsless.errors import Unprocessable
+from pacsless.web import Request, plain
+
+VARY: Final = {"Vary": "Accept"}
+
+_CHUNK: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Pieces of a file, sent as one."""
+
+    file: BinaryIO
+    pieces: Sequence[tuple[int, int]]
+    """Offset and length of each."""
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return sum(length for _, length in self.pieces)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` to before `stop`, counted over all pieces.
+
+        Raises
+        ------
+        Unprocessable
+            If the file ends before the pieces do.
+        """
+        stop = self.length if stop is None else stop
+        before = 0
+        for offset, length in self.pieces:
+            begin, end = max(start - before, 0), min(stop - before, length)
+            before += length
+            while begin < end:
+                self.file.seek(offset + begin)
+                chunk = self.file.read(min(_CHUNK, end - begin))
+                if not chunk:
+                    raise Unprocessable("truncated", "the stored file ends inside the value")
+                begin += len(chunk)
+                yield chunk
+
+
+def whole(file: BinaryIO) -> Extent:
+    """All of a file."""
+    return Extent(file, [(0, file.seek(0, io.SEEK_END))])
+
+
+def value_extent(file: BinaryIO, value: BulkValue | bytes) -> Extent:
+    """Return where a value is: in the file, which is closed if it need not be read.
+
+    Raises
+    ------
+    Unprocessable
+        If the file is shorter than it says, or the value is a sequence of fragments.
+    """
+    if isinstance(value, bytes):
+        file.close()
+        return whole(io.BytesIO(value))
+    if value.length is None:
+        raise Unprocessable("fragments", "the value is a sequence of fragments and has no bytes")
+    if value.offset + value.length > file.seek(0, io.SEEK_END):
+        raise Unprocessable("truncated", "the stored file ends inside the value")
+    return Extent(file, [(value.offset, value.length)])
+
+
+def extent_response(request: Request, body: Extent, content_type: str) -> Response:
+    """Stream pieces of a file by themselves, or the range of them that is asked for.
+
+    The file is closed with the response.
+    """
+    headers = {**VARY, "Accept-Ranges": "bytes"}
+    total = body.length
+    asked = request.http.range
+    # One range only: RFC 9110 §14.2 lets a server ignore the header.
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        response = Response(body.read(), 200, headers, content_type=content_type)
+        response.content_length = total
+    elif (found := asked.range_for_length(total)) is None:
+        body.file.close()
+        return plain(
+            416, "The range begins after the end.", headers | {"Content-Range": f"bytes */{total}"}
+        )
+    else:
+        start, stop = found
+        response = Response(body.read(start, stop), 206, headers, content_type=content_type)
+        response.content_length = stop - start
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{total}"
+    response.call_on_close(body.file.close)
+    return response
