@@ -15,7 +15,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,10 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any, Final
 
+from pacsless.access_routes import route_of, uids
 from pacsless.bus import Producer
-from pacsless.errors import InvalidIdentity, PacslessError, Unprocessable
+from pacsless.errors import PacslessError, Unprocessable
 from pacsless.events import AccessLogged
-from pacsless.identity import valid_uid
 from pacsless.settings import Settings
 from pacsless.times import iso_time
 
@@ -36,80 +35,6 @@ SOURCE: Final = "/nginx"
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 256 * 1024
-_ROOT: Final = re.compile(r"(?:/tenants/[^/]+)?/dicom-web(?=/|$)")
-_RESOURCE: Final = re.compile(
-    r"/studies(?:/(?P<study>[^/]+))?"
-    r"(?:/series(?:/(?P<series>[^/]+))?)?"
-    r"(?:/instances(?:/(?P<instance>[^/]+))?)?"
-    r"(?P<rest>(?:/(?:metadata|rendered|thumbnail|frames|bulkdata)(?:/.*)?)?)"
-)
-_FIXED: Final = {
-    "/series": "search_series", "/instances": "search_instances",
-    "/changefeed": "read_change_feed", "/changefeed/latest": "read_latest_change",
-    "/openapi.json": "retrieve_openapi_document",
-}  # fmt: skip
-_PLURAL: Final = {"study": "studies", "series": "series", "instance": "instances"}
-
-
-def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
-    """Name the transaction of a DICOMweb request, and the object it is about.
-
-    Parameters
-    ----------
-    method
-        HTTP method.
-    path
-        Path from the service root's slash on, without the query.
-
-    Returns
-    -------
-    tuple
-        The route, ``other`` if it is none of DICOMweb's, and study, series and
-        SOP instance UID, empty where the path has none or no valid one.
-
-    Examples
-    --------
-    >>> route_of("GET", "/dicom-web/studies/1.2/series/1.3/metadata")
-    ('retrieve_series_metadata', ('1.2', '1.3', ''))
-    >>> route_of("GET", "/tenants/north/dicom-web/studies/1.2/instances")
-    ('search_instances', ('1.2', '', ''))
-    """
-    root = _ROOT.match(path)
-    resource = path[root.end() :].rstrip("/") if root else ""
-    found = _RESOURCE.fullmatch(resource)
-    if root and not resource and method == "OPTIONS":
-        return "retrieve_capabilities", ("", "", "")
-    if resource in _FIXED or not found:
-        return _FIXED.get(resource, "other"), ("", "", "")
-    about = (_uid(found["study"]), _uid(found["series"]), _uid(found["instance"]))
-    if method == "POST":
-        return "store_instances", about
-    named = [level for level in _PLURAL if found[level]]
-    last = resource.rpartition("/")[2]
-    if not found["rest"] and last in _PLURAL.values():
-        return f"search_{last}", about
-    if not named:
-        return "other", about
-    kind = found["rest"].partition("/")[2].split("/")
-    match kind[0]:
-        case "":
-            return f"retrieve_{named[-1]}", about
-        case "frames":
-            made = f"{kind[-1]}_" if kind[-1] in ("rendered", "thumbnail") else ""
-            return f"retrieve_{made}frames", about
-        case "bulkdata":
-            return "retrieve_bulkdata", about
-        case "metadata":
-            return f"retrieve_{named[-1]}_metadata", about
-        case _:
-            return f"retrieve_{kind[0]}_{named[-1]}", about
-
-
-def _uid(text: str | None) -> str:
-    try:
-        return valid_uid(text or "")
-    except InvalidIdentity:
-        return ""
 
 
 def read_line(line: bytes) -> AccessLogged:
@@ -124,7 +49,10 @@ def read_line(line: bytes) -> AccessLogged:
         entry: dict[str, Any] = json.loads(line.decode("utf-8", "replace"))
         path = str(entry["path"]).partition("?")[0]
         method = str(entry["method"])
-        route, (study, series, instance) = route_of(method, path)
+        route, about = route_of(method, path)
+        if named := str(entry.get("instance", "")):
+            about = uids(*named.split("/"))  # of WADO-URI, whose path names nothing
+        study, series, instance = about
         at = datetime.fromisoformat(entry["time"])
         return AccessLogged(
             tenant_id=str(entry["tenant"]),

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pacsless.access_log import FollowedLog, read_line, route_of, ship
+from pacsless.access_log import FollowedLog, read_line, ship
+from pacsless.access_routes import route_of
 from pacsless.errors import Unavailable, Unprocessable
 from pacsless.events import AccessLogged
 from tests.eventually import eventually
@@ -73,6 +74,10 @@ def entry(number: int, **changes: Any) -> bytes:
         ("/dicom-web", "other", ("", "", "")),
         ("/dicom-web/nothing", "other", ("", "", "")),
         ("", "other", ("", "", "")),
+        ("/wado", "retrieve_wado_uri", ("", "", "")),
+        ("/dicom-web/wado", "retrieve_wado_uri", ("", "", "")),
+        ("/tenants/a/wado", "retrieve_wado_uri", ("", "", "")),
+        ("/wado/x", "other", ("", "", "")),
     ],
 )  # fmt: skip
 def test_routes(path: str, route: str, uids: tuple[str, str, str]) -> None:
@@ -94,6 +99,15 @@ def test_a_line_becomes_an_event_without_the_query() -> None:
     assert "Doe" not in json.dumps(event.data())
     assert AccessLogged.from_data(event.data()) == event
     assert event.id == read_line(entry(7)).id != read_line(entry(8)).id
+
+
+def test_a_line_of_wado_uri_names_the_instance() -> None:
+    event = read_line(entry(7, path="/wado", instance="1.2/1.3/1.4"))
+    assert event.route == "retrieve_wado_uri"
+    assert (event.study_instance_uid, event.series_instance_uid, event.sop_instance_uid) == (
+        "1.2", "1.3", "1.4",
+    )  # fmt: skip
+    assert read_line(entry(7, path="/wado", instance="1..2/1.3/x")).study_instance_uid == ""
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"\xff\xfe", b'{"path": 1}', entry(1)[:-20]])
