@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pacsless.capabilities import ACCEPT, Capability, Parameter
+from pacsless.capabilities import ACCEPT, ANNOTATION, Capability, Parameter
 from pacsless.negotiation import Representation
 from pacsless.rendering.parameters import MAX_SIDE
 from pacsless.rendering.picture import GIF, JPEG, PNG
@@ -25,6 +25,7 @@ _PARAMETERS: Final = (
         " vw,vh or vw,vh,sx,sy,sw,sh.",
         {"type": "string", "examples": ["512,512"]},
     ),
+    ANNOTATION,
     Parameter("quality", "Of JPEG.", {"type": "integer", "minimum": 1, "maximum": 100}),
 )
 
@@ -37,6 +38,9 @@ def rendered(level: str) -> Capability:
     return Capability(summary, SINGLE + PARTS, _PARAMETERS, (304, 406))
 
 
+_OF_THUMBNAILS: Final = tuple(one for one in _PARAMETERS if one is not ANNOTATION)
+
+
 def thumbnail(level: str) -> Capability:
     """One small picture."""
-    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _PARAMETERS, (304, 406))
+    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _OF_THUMBNAILS, (304, 406))

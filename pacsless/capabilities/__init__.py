@@ -104,6 +104,11 @@ ACCEPT: Final = Parameter(
     "Instead of the header field Accept, for links (PS3.18 §8.3.3.1).",
     {"type": "string"},
 )
+ANNOTATION: Final = Parameter(
+    "annotation",
+    "What is burned into pictures: patient, technique, or both with a comma between them.",
+    {"type": "string", "examples": ["patient,technique"]},
+)
 DICOM_JSON: Final = {
     "type": "array",
     "items": {"$ref": "#/components/schemas/DicomJsonModel"},

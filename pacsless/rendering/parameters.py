@@ -14,8 +14,11 @@ MAX_SIDE: Final = 4096
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,16}(?:\.[0-9]{0,16})?|\.[0-9]{1,16})", re.ASCII)
 _SIZE: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
-_QUALITY: Final = 90
-_UNSUPPORTED: Final = ("annotation", "charset", "iccprofile")
+QUALITY: Final = 90
+"""Of JPEG, unless another is asked for."""
+_UNSUPPORTED: Final = ("charset", "iccprofile")
+ANNOTATIONS: Final = ("patient", "technique")
+"""What can be burned in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class Parameters:
 
     window: Window | None = None
     viewport: Viewport | None = None
-    quality: int = _QUALITY
+    quality: int = QUALITY
+    annotation: tuple[str, ...] = ()
+    """Which of `ANNOTATIONS` are burned in."""
     unsupported: tuple[str, ...] = ()
     """Parameters of the standard that were given and change nothing here."""
 
@@ -70,17 +75,28 @@ def parse_parameters(given: Mapping[str, Sequence[str]]) -> Parameters:
     for name in ("window", "viewport", "quality"):
         if len(given.get(name, ())) > 1:
             raise BadRequest(name, f"{name} is given more than once")
+    annotation, unknown = parse_annotation(given.get("annotation", ()))
     return Parameters(
         window=_window(given["window"][0]) if "window" in given else None,
         viewport=_viewport(given["viewport"][0]) if "viewport" in given else None,
-        quality=_quality(given["quality"][0]) if "quality" in given else _QUALITY,
-        unsupported=tuple(name for name in _UNSUPPORTED if name in given),
+        quality=parse_quality(given["quality"][0], "quality") if "quality" in given else QUALITY,
+        annotation=annotation,
+        unsupported=(
+            *(("annotation",) if unknown else ()),
+            *(name for name in _UNSUPPORTED if name in given),
+        ),
     )
+
+
+def parse_annotation(given: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """Return which annotations are wanted, and whether others were, too (PS3.18 §8.3.5.1.1)."""
+    words = {word.strip() for text in given for word in text.split(",")} - {""}
+    return tuple(one for one in ANNOTATIONS if one in words), not words <= set(ANNOTATIONS)
 
 
 def _window(text: str) -> Window:
     center, width, function = [*text.split(",", 3), "", "", ""][:3]
-    if text.count(",") > 2 or not _NUMBER.fullmatch(center) or not _NUMBER.fullmatch(width):
+    if text.count(",") > 2 or not is_decimal(center) or not is_decimal(width):
         raise BadRequest("window", "a window is window=center,width,function")
     function = function.lower() or "linear"
     if function not in _FUNCTIONS:
@@ -97,7 +113,7 @@ def _viewport(text: str) -> Viewport:
     usage = "a viewport is viewport=vw,vh or viewport=vw,vh,sx,sy,sw,sh"
     if len(fields) not in (2, 6) or not all(_SIZE.fullmatch(one) for one in fields[:2]):
         raise BadRequest("viewport", usage)
-    if not all(one == "" or _NUMBER.fullmatch(one) for one in fields[2:]):
+    if not all(one == "" or is_decimal(one) for one in fields[2:]):
         raise BadRequest("viewport", usage)
     width, height = int(fields[0]), int(fields[1])
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
@@ -108,7 +124,19 @@ def _viewport(text: str) -> Viewport:
     return Viewport(width, height, x or 0.0, y or 0.0, region_width, region_height)
 
 
-def _quality(text: str) -> int:
+def parse_quality(text: str, name: str) -> int:
+    """Read the quality of a JPEG, the value of a parameter called `name`.
+
+    Raises
+    ------
+    BadRequest
+        If it is none.
+    """
     if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
-        raise BadRequest("quality", "quality is a whole number from 1 to 100")
+        raise BadRequest("quality", f"{name} is a whole number from 1 to 100")
     return int(text)
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a text is a decimal number of a sensible length."""
+    return _NUMBER.fullmatch(text) is not None

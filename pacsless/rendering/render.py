@@ -16,6 +16,7 @@ from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import Limits, read_header
 from pacsless.errors import NotFound, Unavailable, Unprocessable
 from pacsless.instances import frame_table, open_servable, refuse_video, stored_syntax
+from pacsless.rendering.annotation import annotate
 from pacsless.rendering.decoding import decode, require_decodable
 from pacsless.rendering.image import ImagePixel, image_pixel, integer
 from pacsless.rendering.parameters import Parameters
@@ -116,7 +117,10 @@ def render(
             window = parameters.window
             shown = show(samples, photometric, image, opened.header, frame=frame, window=window)
             del samples
-            return encode(draw(shown, viewport), media_type, parameters.quality)
+            picture = draw(shown, viewport)
+            if not thumbnail:
+                picture = annotate(picture, opened.header, frame, parameters.annotation)
+            return encode(picture, media_type, parameters.quality)
         except MemoryError:
             raise Unavailable("memory", "there is no memory for the picture now") from None
         except _ODD as odd:

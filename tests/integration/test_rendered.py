@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from functions.rendered import retrieve
 from functions.rendered.retrieve import candidates
-from pacsless.access_log import route_of
+from pacsless.access_routes import route_of
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import Stored
 from pacsless.rendering import render
@@ -154,11 +154,22 @@ def test_bad_parameters(pacs: Pacs, query: str) -> None:
 
 def test_what_is_not_supported_is_said(pacs: Pacs) -> None:
     identity, _ = pacs.put("CT_small.dcm")
-    response = pacs.get(f"{identity.subject}/rendered?annotation=patient&iccprofile=yes&other=1")
+    response = pacs.get(f"{identity.subject}/rendered?annotation=dose&iccprofile=yes&other=1")
     picture(response)
     assert response.headers["Warning"] == (
         "299 http://localhost/dicom-web: these parameters are not supported: annotation, iccprofile"
     )
+
+
+def test_annotations_are_burned_in_but_for_thumbnails(pacs: Pacs) -> None:
+    identity, _ = pacs.put("CT_small.dcm")
+    for resource, burned in (("rendered", True), ("frames/1/rendered", True), ("thumbnail", False)):
+        url = f"{identity.subject}/{resource}"
+        plain, annotated = (
+            np.asarray(picture(pacs.get(f"{url}?{query}", "image/png"), "PNG"))
+            for query in ("", "annotation=patient,technique")
+        )
+        assert (plain != annotated).any() == burned, resource
 
 
 @pytest.mark.parametrize("name", ["test-SR.dcm", "waveform_ecg.dcm", "rtplan.dcm"])

@@ -25,7 +25,11 @@ def test_parameters() -> None:
     assert parsed("viewport=10,20,,,-5,").viewport == Viewport(10, 20, region_width=-5.0)
     assert parsed("viewport=1,2,3,4,5,6.5").viewport == Viewport(1, 2, 3, 4, 5, 6.5)
     assert parsed("quality=1").quality == 1
-    assert parsed("annotation=patient").unsupported == ("annotation",)
+    assert parsed("annotation=technique,patient") == Parameters(annotation=("patient", "technique"))
+    assert parsed("annotation=patient,dose") == Parameters(
+        annotation=("patient",), unsupported=("annotation",)
+    )
+    assert parsed("iccprofile=yes").unsupported == ("iccprofile",)
 
 
 @pytest.mark.parametrize(
