@@ -106,6 +106,9 @@ class Settings(FromEnviron):
     """Where clients find DICOMweb of the default tenant; BulkDataURIs start with it."""
     tenant: str = "default"
     """Tenant of requests and associations that name none."""
+    pseudonym_key: str = ""
+    """File with the secret that new names in anonymized instances are made with; without one,
+    nothing is anonymized: docs/wado-uri.md."""
     reconcile_repair: bool = True
     """Whether reconcile mends what it finds on its timer, or only reports it."""
     reconcile_scrub: str = "0.1%"

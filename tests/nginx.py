@@ -20,7 +20,9 @@ from tests.eventually import eventually
 from tests.ports import free_ports
 
 HTTP = urllib3.PoolManager(retries=Retry(0, redirect=0), timeout=20)
-FUNCTIONS = ("wado_rs", "rendered", "qido_rs", "stow_rs", "change_feed")
+FUNCTIONS = ("wado_rs", "wado_uri", "rendered", "qido_rs", "stow_rs", "change_feed")
+SENDERS = {"wado_rs", "wado_uri"}
+"""Who may name files for nginx to send."""
 FILE = bytes(range(256)) * 20
 METADATA = json.dumps([{"00080018": {"vr": "UI", "Value": ["1.2.3"]}}] * 100).encode()
 INSTANCE = "/dicom-web/studies/1.2/series/1.3/instances/1.4"
@@ -54,7 +56,7 @@ class StandIn(BaseHTTPRequestHandler):
                 200,
                 json.dumps(seen).encode(),
                 "application/json",
-                extra if self.name in FUNCTIONS[1:] else {},
+                extra if self.name in set(FUNCTIONS) - SENDERS else {},
             )
 
     do_HEAD = do_GET

@@ -14,7 +14,12 @@ from pacsless.capabilities import ANY_REQUEST, Capability, Operation, Parameter
 NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"
 BASE: Final = "/dicom-web/"
 """What nginx replaces by the address the client has used."""
-_TYPES: Final = {"string": "xsd:string", "integer": "xsd:integer", "boolean": "xsd:boolean"}
+_TYPES: Final = {
+    "string": "xsd:string",
+    "integer": "xsd:integer",
+    "number": "xsd:decimal",
+    "boolean": "xsd:boolean",
+}
 
 
 def wadl(operations: Iterable[Operation]) -> str:

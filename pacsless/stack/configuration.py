@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Final
 
@@ -29,7 +30,7 @@ maxmemory-policy allkeys-lru
 
 
 def write(settings: StackSettings) -> None:
-    """Make the stack's folders and write both files."""
+    """Make the stack's folders, its key for pseudonyms and both files."""
     for folder in (
         settings.home,
         settings.archive_root,
@@ -42,6 +43,10 @@ def write(settings: StackSettings) -> None:
         settings.data("warehouse"),
     ):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not settings.pseudonym_key.exists():
+        # Written once and kept: what is anonymized has the same new names ever after.
+        settings.pseudonym_key.touch(mode=0o600)
+        settings.pseudonym_key.write_text(secrets.token_hex(32))
     redis = _REDIS.format(host=LOOPBACK, port=settings.ports.redis, folder=settings.data("redis"))
     (settings.configuration / "redis.conf").write_text(redis)
     (settings.configuration / "nginx.conf").write_text(
@@ -65,6 +70,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "DEFAULT_TENANT": settings.client().tenant,
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
         "RENDERED": f"{LOOPBACK}:{functions['rendered']}",
+        "WADO_URI": f"{LOOPBACK}:{functions['wado_uri']}",
         "QIDO_RS": f"{LOOPBACK}:{functions['qido_rs']}",
         "STOW_RS": f"{LOOPBACK}:{functions['stow_rs']}",
         "CHANGE_FEED": f"{LOOPBACK}:{functions['change_feed']}",

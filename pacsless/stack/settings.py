@@ -221,6 +221,11 @@ class StackSettings:
         return self.data("access-log") / "access.log"
 
     @property
+    def pseudonym_key(self) -> Path:
+        """The secret that new names in anonymized instances are made with."""
+        return self.home / "pseudonym.key"
+
+    @property
     def run(self) -> Path:
         """Process ids, sockets, locks."""
         return self.home / "run"
@@ -268,6 +273,7 @@ class StackSettings:
             "PACSLESS_HOME": str(self.home),
             "PACSLESS_ARCHIVE": f"file://{self.archive_root}",
             "PACSLESS_SPOOL": str(self.spool),
+            "PACSLESS_PSEUDONYM_KEY": str(self.pseudonym_key),
             "PACSLESS_KAFKA": f"{LOOPBACK}:{ports.kafka}",
             "PACSLESS_POSTGRES": self.postgres.url,
             "PACSLESS_REDIS": f"redis://{LOOPBACK}:{ports.redis}/0",

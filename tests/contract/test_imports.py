@@ -31,6 +31,7 @@ DOORS = {
     "matplotlib": {"pacsless/burst/plot.py"},
     "pynetdicom": {"scp-gateway/", "pacsless/send/"},
     "python_multipart": {"functions/stow_rs/body.py"},
+    "dicomanonymizer": {"functions/wado_uri/deidentify.py"},
     "orjson": {"pacsless/strict_json.py"},
     "imagecodecs": {"pacsless/rendering/", "functions/transcode/"},
     "PIL": {"pacsless/rendering/"},
@@ -48,6 +49,7 @@ PURE = {
     "pacsless.identity",
     "pacsless.multipart",
     "pacsless.negotiation",
+    "pacsless.rendering.image",
     "pacsless.rendering.parameters",
     "pacsless.rendering.picture",
     "pacsless.representations",
@@ -64,6 +66,7 @@ PURE_LIBRARIES = {
     "numpy",
     "imagecodecs",
     "PIL",
+    "dicomanonymizer",
 } | sys.stdlib_module_names
 WORLD = {"socket", "subprocess", "urllib", "http", "os", "shutil", "tempfile"}
 """Standard modules that touch the world; ``urllib.parse`` and ``http.HTTPStatus`` do not."""
@@ -83,6 +86,9 @@ EFFECTS = {
     "functions/wado_rs/frames.py",
     "functions/wado_rs/metadata.py",
     "functions/wado_rs/retrieve.py",
+    "functions/wado_uri/anonymize.py",
+    "functions/wado_uri/pseudonyms.py",
+    "functions/wado_uri/retrieve.py",
 }
 """Modules that carry a handler's effects: they get their connections as arguments."""
 

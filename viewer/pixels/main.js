@@ -38,20 +38,39 @@ function base64(view) {
   return btoa(pieces.join(''));
 }
 
+/** The address of an instance for WADO-URI; the loader takes the frame off before it asks. */
+function wadoUri(study, series, instance, frame, root) {
+  const query = new URLSearchParams({
+    requestType: 'WADO',
+    studyUID: study,
+    seriesUID: series,
+    objectUID: instance,
+    contentType: 'application/dicom',
+  });
+  return `wadouri:${new URL(`${root.replace('/dicom-web', '')}/wado?${query}`, location.origin)}&frame=${frame}`;
+}
+
 /**
- * Decode one frame as the viewer does, without the Modality LUT.
+ * Decode one frame as the viewer does, without the Modality LUT, by the loader
+ * `wadors` or `wadouri`.
  *
  * Returns rows, columns, samples per pixel, the transfer syntax of the frame as
  * served, min and max, the type of the array (Int16Array, ...) and its bytes
  * (`data`, base64, little endian).
  */
-async function loadPixels(study, series, instance, frame = 1, root = '/dicom-web') {
+async function loadPixels(
+  study, series, instance, frame = 1, root = '/dicom-web', loader = 'wadors'
+) {
   const instanceUrl = new URL(
     `${root}/studies/${study}/series/${series}/instances/${instance}`,
     location.origin
   ).href;
-  const imageId = `wadors:${instanceUrl}/frames/${frame}`;
-  await registerMetadata(instanceUrl, imageId);
+  let imageId = `wadors:${instanceUrl}/frames/${frame}`;
+  if (loader === 'wadouri') {
+    imageId = wadoUri(study, series, instance, frame, root); // its file is its metadata
+  } else {
+    await registerMetadata(instanceUrl, imageId);
+  }
   const image = await imageLoader.loadImage(imageId, {
     preScale: { enabled: false },
     useRGBA: false,

@@ -1,6 +1,6 @@
 /**
  * Values Cornerstone3D decodes. Reads a JSON list of
- * {study, series, instance, frame} from standard input, prints one JSON object
+ * {study, series, instance, frame, loader} from standard input, prints one JSON object
  * whose `images` are what window.loadPixels answered, or {error}.
  *
  * node pixels.mjs --url http://127.0.0.1:8080 [--timeout 60000] < wanted.json
@@ -20,13 +20,14 @@ await report(origin, async (page) => {
   for (const one of wanted) {
     images.push(
       await page.evaluate(
-        async ([{ study, series, instance, frame }, limit]) => {
+        async ([{ study, series, instance, frame, loader }, limit]) => {
           // Some hostile frames never settle in the loader.
           const tooLate = new Promise((_, reject) =>
             setTimeout(() => reject(new Error(`not decoded within ${limit} ms`)), limit)
           );
           try {
-            return await Promise.race([window.loadPixels(study, series, instance, frame), tooLate]);
+            const loading = window.loadPixels(study, series, instance, frame, undefined, loader);
+            return await Promise.race([loading, tooLate]);
           } catch (error) {
             return { error: String(error?.message ?? error?.error?.message ?? JSON.stringify(error)) };
           }

@@ -41,6 +41,19 @@ def test_access_log(front: Front) -> None:
     assert frames["path"].endswith("/frames/1%2C2")
     assert bulk["path"].endswith("/bulkdata/54000100/0/54001010")
 
+    uids = "studyUID=1.2&seriesUID=1.3&objectUID=1.4"
+    wado = front.logged(
+        front.get(f"/wado?requestType=WADO&{uids}&x=Jane"),
+        front.get(f"/tenants/north/wado?{uids}"),
+        front.get("/wado?studyUID=Jane&seriesUID=1.3&objectUID=1.4"),
+        front.get(f"/dicom-web/wado?{uids}9%22"),
+        front.get(f"{INSTANCE}?{uids}"),
+    )
+    assert [(line["path"], line["tenant"], line["instance"]) for line in wado] == [
+        ("/wado", "main", "1.2/1.3/1.4"), ("/tenants/north/wado", "north", "1.2/1.3/1.4"),
+        ("/wado", "main", ""), ("/dicom-web/wado", "main", ""), (INSTANCE, "main", ""),
+    ]  # fmt: skip
+
     text = front.access_log.read_text()
     assert "Jane" not in text
     assert "MRN" not in text  # request ids hold any digits

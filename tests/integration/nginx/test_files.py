@@ -12,7 +12,7 @@ from tests.nginx import FILE, INSTANCE, METADATA, Front
 @pytest.mark.parametrize(
     "path", ["/dicom-web/studies", "/dicom-web/changefeed", "/dicom-web/studies/1.2/rendered"]
 )
-def test_only_wado_rs_may_point_at_files(front: Front, path: str) -> None:
+def test_only_who_sends_files_may_point_at_them(front: Front, path: str) -> None:
     answer = front.get(path)
     assert answer.status == 200
     assert not {name.lower() for name in answer.headers} & {"x-accel-redirect", "x-pacsless-route"}

@@ -51,6 +51,7 @@ def test_every_variable_is_documented_at_the_top() -> None:
         ("/studies/1.2/series/1.3/instances/1.5/rendered", "rendered"),
         ("/studies/1.2/series/1.3/instances/1.5/frames/1,2/rendered", "rendered"),
         ("/studies/rendered", "wado_rs"),
+        ("/wado", "wado_uri"),
     ],
 )
 def test_routes(front: Front, path: str, function: str) -> None:
@@ -60,6 +61,20 @@ def test_routes(front: Front, path: str, function: str) -> None:
         assert seen["path"] == f"{path.rstrip('/')}?limit=1"
         assert seen["headers"]["X-Pacsless-Tenant"] == tenant
         assert seen["headers"]["X-Pacsless-Root"] == root
+
+
+def test_wado_uri_has_an_address_of_its_own(front: Front) -> None:
+    for path, tenant, root in (
+        ("/wado", "main", "/dicom-web"),
+        ("/wado/", "main", "/dicom-web"),
+        ("/tenants/north-1/wado", "north-1", "/tenants/north-1/dicom-web"),
+    ):
+        seen = front.echo(f"{path}?requestType=WADO&contentType=application%2Fdicom")
+        assert seen["function"] == "wado_uri"
+        assert seen["path"] == "/wado?requestType=WADO&contentType=application%2Fdicom"
+        assert seen["headers"]["X-Pacsless-Tenant"] == tenant
+        assert seen["headers"]["X-Pacsless-Root"] == root
+        assert front.get(path, "POST").status == 405
 
 
 def test_what_a_client_says_about_itself_is_overwritten(front: Front) -> None:
@@ -104,7 +119,10 @@ def test_what_a_client_says_about_itself_is_overwritten(front: Front) -> None:
         "/tenants//dicom-web/studies",
         "/internal/archive/default/1.2/1.3/1.4.dcm",
         "/internal/dicomweb/studies",
-        "/wado?requestType=WADO",
+        "/wado/studies",
+        "/wadouri?requestType=WADO",
+        "/dicom-web/wado/1.2",
+        "/tenants/North/wado?requestType=WADO",
         "/missing.js",
         "/.built",
     ],

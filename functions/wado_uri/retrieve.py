@@ -1,0 +1,268 @@
+"""Retrieve an instance by WADO-URI: as DICOM, or rendered (PS3.18 §9.4, §9.5).
+
+The three UIDs of a request are the key its file is stored under, so nothing is
+searched for. The representations of an instance are those of its category
+(PS3.18 Table 8.7.4-1), and the first that is accepted is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from werkzeug.wrappers import Response
+
+from functions.wado_uri import report
+from functions.wado_uri.anonymize import anonymize, anonymized_syntax
+from functions.wado_uri.capabilities import DICOM_ALONE, PICTURES, REPORTS
+from functions.wado_uri.deidentify import require_anonymous_pixels
+from functions.wado_uri.parameters import Asked, parse
+from functions.wado_uri.pseudonyms import PseudonymKey
+from pacsless.archive import Archive
+from pacsless.cache import Cache
+from pacsless.dicom.dicom_json import find_bulk_data
+from pacsless.dicom.explicit_le import is_convertible
+from pacsless.dicom.header import Header, read_header
+from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
+from pacsless.errors import BadRequest, NotAcceptable, PacslessError, Unprocessable
+from pacsless.extent import Extent, extent_response, value_extent, whole
+from pacsless.instances import (
+    Stored,
+    find_instance,
+    frame_table,
+    open_explicit,
+    open_servable,
+    stored_syntax,
+)
+from pacsless.negotiation import Representation, choose
+from pacsless.rendering.render import Opened, open_image, render
+from pacsless.representations import document_type
+from pacsless.web import Request, accel
+
+_VERSION: Final = 1
+"""To be raised when the same request gives another answer, as it is part of every ETag."""
+_DOCUMENT: Final = "00420011"
+
+
+@dataclass(frozen=True, slots=True)
+class _Retrieval:
+    """A request, and the instance it is about."""
+
+    request: Request
+    asked: Asked
+    stored: Stored
+    archive: Archive
+    cache: Cache
+    key: PseudonymKey
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+        if self.asked.unsupported:
+            told = ", ".join(self.asked.unsupported)
+            headers["Warning"] = self.request.warning(f"not all values are supported of: {told}")
+        return headers
+
+    @property
+    def syntax(self) -> str:
+        return stored_syntax(self.archive, self.cache, self.stored)
+
+    def choose(self, offers: Sequence[Representation]) -> Representation:
+        """Choose by contentType, else by the Accept header (PS3.18 §8.7.5)."""
+        accept = self.request.http.headers.get("Accept")
+        return choose(accept, offers, self.asked.content_type)
+
+    def conditional(self, *about: object) -> tuple[dict[str, str], Response | None]:
+        """Return the headers of an answer made of the file and of these, and 304 if that is it."""
+        made = repr((_VERSION, self.asked, self.stored.version, *about))
+        tag = hashlib.sha256(made.encode()).hexdigest()[:32]
+        headers = self.headers | {"ETag": f'"{tag}"'}
+        if self.request.http.if_none_match.contains_weak(tag):
+            return headers, Response(None, 304, headers)
+        return headers, None
+
+
+def retrieve_wado_uri(
+    request: Request, *, archive: Archive, cache: Cache, key: PseudonymKey
+) -> Response:
+    """Send one instance, as what the query asks for."""
+    asked = parse(dict(request.http.args.lists()))
+    stored = find_instance(archive, request.tenant, asked.study, asked.series, asked.instance)
+    retrieval = _Retrieval(request, asked, stored, archive, cache, key)
+    try:
+        return _send_dicom(retrieval) if asked.is_dicom else _send_chosen(retrieval)
+    except Unprocessable as error:
+        # The file is as its sender made it: that it has no such form is no fault here.
+        raise NotAcceptable(
+            error.code, f"the instance cannot be sent so: {error.message}"
+        ) from None
+
+
+def _send_chosen(retrieval: _Retrieval) -> Response:
+    """Look at the instance, and send what is accepted of what it can be sent as."""
+    with ExitStack() as held:
+        try:
+            opened = held.enter_context(
+                open_image(retrieval.archive, retrieval.cache, retrieval.stored)
+            )
+        except PacslessError as error:
+            if error.status >= 500:
+                raise
+            refused = error
+        else:
+            return _send_image(retrieval, opened)
+    return _send_other(retrieval, refused)
+
+
+def _send_image(retrieval: _Retrieval, opened: Opened) -> Response:
+    asked, frames = retrieval.asked, opened.table.number_of_frames
+    # A frame that is selected is an image of its own (PS3.18 §8.7.2).
+    single = frames == 1 or asked.frame is not None
+    chosen = retrieval.choose((*PICTURES, DICOM_ALONE) if single else (DICOM_ALONE, *PICTURES))
+    if chosen == DICOM_ALONE:
+        return _send_dicom(retrieval)
+    if asked.frame is not None and asked.frame > frames:
+        raise BadRequest("frame-number", f"frameNumber is more than the {frames} there are")
+    if asked.anonymize:
+        require_anonymous_pixels(opened.header)
+    headers, current = retrieval.conditional(chosen.media_type)
+    if current:
+        return current
+    parameters = asked.rendering(opened.image.rows, opened.image.columns)
+    frame = asked.frame or opened.representative
+    data = render(opened, frame, parameters, chosen.media_type, thumbnail=False)
+    return Response(data, 200, headers, content_type=chosen.media_type)
+
+
+def _send_other(retrieval: _Retrieval, refused: PacslessError) -> Response:
+    """Send what is no image that can be rendered."""
+    with ExitStack() as held:
+        syntax = retrieval.syntax
+        try:
+            file = open_servable(retrieval.archive, retrieval.stored, syntax)
+            held.callback(file.close)
+            header = read_header(file)
+            offers = _offers(header, syntax)
+        except Unprocessable:
+            offers = (DICOM_ALONE,)
+        try:
+            chosen = retrieval.choose(offers)
+        except NotAcceptable:
+            if len(offers) > 1 or refused.status == 404:
+                raise
+            raise refused from None  # it says why
+        if chosen == DICOM_ALONE:
+            return _send_dicom(retrieval)
+        asked = retrieval.asked
+        if asked.frame is not None:
+            raise BadRequest("frame-number", "the instance has no frames to choose from")
+        if asked.anonymize:
+            raise NotAcceptable("anonymize", "only images are anonymized")
+        if chosen in REPORTS:
+            return _send_report(retrieval, header, chosen)
+        extent = _extent(retrieval, file, header, syntax)
+        held.pop_all()  # the response closes it
+        return _send_extent(retrieval, extent, chosen)
+
+
+def _offers(header: Header, syntax: str) -> tuple[Representation, ...]:
+    """What an instance that is not rendered can be sent as, its default first."""
+    if report.is_report(header):
+        return (*REPORTS, DICOM_ALONE)
+    if said := document_type(header):
+        return (Representation(said), DICOM_ALONE)
+    if lookup(syntax).is_video:
+        return (DICOM_ALONE, Representation(lookup(syntax).media_type))
+    return (DICOM_ALONE,)
+
+
+def _extent(retrieval: _Retrieval, file: BinaryIO, header: Header, syntax: str) -> Extent:
+    if lookup(syntax).is_video:
+        return Extent(file, frame_table(file, retrieval.stored, syntax, retrieval.cache).ranges(1))
+    return value_extent(file, find_bulk_data(header, _DOCUMENT))
+
+
+def _send_extent(retrieval: _Retrieval, extent: Extent, chosen: Representation) -> Response:
+    headers, current = retrieval.conditional(chosen.media_type)
+    if current:
+        extent.file.close()
+        return current
+    response = extent_response(retrieval.request, extent, chosen.media_type)
+    response.headers.update(headers)
+    return response
+
+
+def _send_report(retrieval: _Retrieval, header: Header, chosen: Representation) -> Response:
+    charset = retrieval.asked.charset or retrieval.request.http.headers.get("Accept-Charset", "")
+    if charset and not _accepts_utf8(charset):
+        raise NotAcceptable("charset", "text is sent as utf-8 only")
+    headers, current = retrieval.conditional(chosen.media_type)
+    if current:
+        return current
+    written = report.to_html if chosen.media_type == report.HTML else report.to_text
+    body = "".join(written(header)).encode("utf-8", "replace")
+    return Response(body, 200, headers, content_type=f"{chosen.media_type}; charset=utf-8")
+
+
+def _accepts_utf8(charset: str) -> bool:
+    """Whether a list of character sets has UTF-8 (PS3.18 §8.8.1), by either of its names."""
+    named = (one.partition(";") for one in charset.lower().split(","))
+    return any(
+        one.strip(' "') in ("utf-8", "iso_ir 192", "*")
+        and rest.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+        for one, _, rest in named
+    )
+
+
+def _send_dicom(retrieval: _Retrieval) -> Response:
+    """Send the file, as it is stored or in the transfer syntax that is asked for."""
+    asked, stored, archive = retrieval.asked, retrieval.stored, retrieval.archive
+    if asked.window:
+        # PS3.18 §9.5.1.2.6
+        raise BadRequest("window", "a window is for pictures: application/dicom has none")
+    if asked.anonymize:
+        return _send_anonymized(retrieval)
+    wanted, media_type = asked.transfer_syntax, DICOM_ALONE.media_type
+    if not wanted or wanted == retrieval.syntax:
+        return _send_file(retrieval, stored.identity.key)
+    rendition = stored.identity.rendition_key(wanted)
+    if archive.stat(rendition):
+        return _send_file(retrieval, rendition)
+    if wanted != EXPLICIT_VR_LITTLE_ENDIAN or not is_convertible(retrieval.syntax):
+        raise _no_syntax(retrieval.syntax, EXPLICIT_VR_LITTLE_ENDIAN)
+    headers, current = retrieval.conditional(media_type)
+    if current:
+        return current
+    extent = whole(open_explicit(archive, stored))
+    response = extent_response(retrieval.request, extent, media_type)
+    response.headers.update(headers)
+    return response
+
+
+def _send_file(retrieval: _Retrieval, key: str) -> Response:
+    media_type = DICOM_ALONE.media_type
+    return accel(retrieval.request, retrieval.archive, key, media_type, retrieval.headers)
+
+
+def _send_anonymized(retrieval: _Retrieval) -> Response:
+    """Send a file that is made while it is sent, always whole (RFC 9110 §14.2)."""
+    pseudonyms = retrieval.key.of(retrieval.request.tenant)
+    syntax = anonymized_syntax(retrieval.syntax)
+    if retrieval.asked.transfer_syntax not in ("", syntax):
+        raise _no_syntax(syntax)
+    headers, current = retrieval.conditional(pseudonyms.version)
+    if current:
+        return current
+    made = anonymize(retrieval.archive, retrieval.stored, retrieval.syntax, pseudonyms)
+    response = Response(made.read(), 200, headers, content_type=DICOM_ALONE.media_type)
+    response.content_length = made.length
+    response.call_on_close(made.pixels.file.close)
+    return response
+
+
+def _no_syntax(*known: str) -> NotAcceptable:
+    told: Iterable[str] = (f"{name(one)} ({one})" for one in dict.fromkeys(known) if one)
+    return NotAcceptable("transfer-syntax", f"the instance can be sent in {' or '.join(told)}")
