@@ -112,6 +112,24 @@ class FunctionProcess:
             self._process = None
 
 
+@contextmanager
+def running(
+    command: list[str], environ: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program; what it says is appended to `log`."""
+    with open(log, "ab") as output:
+        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 class KafkaBroker:
     """One real broker."""
 

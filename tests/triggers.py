@@ -7,8 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pacsless.bus import Message, Producer
 from pacsless.events import AccessLogged
 from tests.eventually import eventually
 from tests.ports import free_ports
-from tests.services import REPOSITORY, KafkaBroker
+from tests.services import REPOSITORY, KafkaBroker, running
 
 FUNCTIONS = REPOSITORY / "tests" / "integration" / "functions"
 TOPIC = AccessLogged.TOPIC
@@ -74,7 +73,7 @@ class Bench:
             FUNCTION_SOURCE=str(self.functions / self.name / "main.py"),
             HOST="127.0.0.1", PORT=str(self._port), THREADS="4",
         )  # fmt: skip
-        self._stack.enter_context(_running(command, environ, self.folder / "function.log"))
+        self._stack.enter_context(running(command, environ, self.folder / "function.log"))
 
         def alive() -> bool:
             url = f"http://127.0.0.1:{self._port}/healthz"
@@ -98,7 +97,7 @@ class Bench:
             sys.executable, "-c", TRIGGER, pid, str(root or self.functions), told, self.name,
         ]  # fmt: skip
         return self._stack.enter_context(
-            _running(command, self.environ(), self.folder / f"{name}.log")
+            running(command, self.environ(), self.folder / f"{name}.log")
         )
 
     def scaled(self, root: Path | None = None) -> subprocess.Popen[bytes]:
@@ -158,23 +157,6 @@ class Bench:
     def dead_letters(self) -> list[Message]:
         settings = self.broker.settings
         return list(bus.read(settings, bus.extents(settings, {f"{self.topic}.dlq"})))
-
-
-@contextmanager
-def _running(
-    command: list[str], environ: dict[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    with open(log, "ab") as output:
-        process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def by_study(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:

@@ -8,14 +8,13 @@ topics.
 from __future__ import annotations
 
 import base64
-import fcntl
-import hashlib
 import shutil
 import subprocess
 import uuid
 from pathlib import Path
 from typing import Final
 
+from pacsless.stack import maven
 from pacsless.stack.errors import StackError
 
 _HERE: Final = Path(__file__).parent
@@ -68,49 +67,7 @@ def jars(cache: Path) -> Path:
     StackError
         If Maven is missing or fails, or a jar is not the one we know.
     """
-    home = (cache / "kafka").absolute()
-    lib = home / "lib"
-    home.mkdir(parents=True, exist_ok=True)
-    with open(home / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = lib / ".pom"
-        pom = (_HERE / "pom.xml").read_text()
-        if stamp.is_file() and stamp.read_text() == pom:
-            return lib
-        fresh = home / "lib.new"
-        for folder in (fresh, lib):
-            shutil.rmtree(folder, ignore_errors=True)
-        _download(fresh)
-        _verify(fresh)
-        (fresh / ".pom").write_text(pom)
-        fresh.rename(lib)
-    return lib
-
-
-def _download(folder: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise StackError("kafka", "mvn is not installed: apt-get install maven")
-    done = subprocess.run(
-        [maven, "-B", "-q", "-f", str(_HERE / "pom.xml"), "dependency:copy-dependencies",
-         "-DincludeScope=runtime", f"-DoutputDirectory={folder}"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise StackError("kafka", f"Maven cannot download Kafka's jars:\n{done.stdout[-2000:]}")
-
-
-def _verify(folder: Path) -> None:
-    lines = (_HERE / "jars.sha256").read_text().splitlines()
-    known = {name: digest for digest, name in (line.split() for line in lines)}
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
-    wrong = sorted({name for name, _ in known.items() ^ found.items()})
-    if wrong:
-        raise StackError(
-            "kafka",
-            f"these jars are not the ones in jars.sha256: {', '.join(wrong)}; "
-            "after a change of pom.xml, renew that file",
-        )
+    return maven.fetched(cache / "kafka", _HERE / "pom.xml", _HERE / "jars.sha256")
 
 
 def prepare(
