@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 from pacsless.stack.settings import Ports
+
+_GIVEN_FROM = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
 def free_ports(count: int) -> list[int]:
@@ -18,8 +22,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_base() -> int:
-    """Port from which on a stack finds all it needs free."""
+    """Port from which on a stack finds all it needs free, for as long as it takes to start.
+
+    Below those that the kernel gives to any connection in the meantime.
+    """
     while True:
-        (base,) = free_ports(1)
-        if base < 65000 and not Ports.at(base).in_use():
+        base = random.randrange(10_000, max(_GIVEN_FROM, 20_000) - 100, 100)
+        if not Ports.at(base).in_use():
             return base
