@@ -69,6 +69,7 @@ def read_line(line: bytes) -> AccessLogged:
             duration_ms=round(float(entry["request_time"]) * 1000, 3),
             remote_address=str(entry["remote_addr"]),
             user_agent=str(entry["user_agent"]),
+            user_id=str(entry.get("user", "")),
         )
     except (KeyError, TypeError, ValueError):
         raise Unprocessable("access-log", "a line of the access log is not as nginx's") from None

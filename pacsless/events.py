@@ -348,6 +348,8 @@ class AccessLogged(Event):
     duration_ms: float
     remote_address: str
     user_agent: str
+    user_id: str = ""
+    """Subject of the verified access token; empty where there is none."""
 
     @property
     def subject(self) -> str:

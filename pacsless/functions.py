@@ -3,7 +3,7 @@
 ::
 
     [tool.pacsless]
-    kind = "event"                    # or "http", or "timer"
+    kind = "event"                    # or "http", "timer", "authorization"
     handles = ["org.pacsless.instance.stored.v1"]
     emits = ["org.pacsless.instance.indexed.v1"]
     reads = "originals"               # for the table of functions
@@ -32,7 +32,7 @@ from pacsless.events import EVENTS
 from pacsless.policy import Policies, load_overrides, policies
 from pacsless.schedule import Schedule
 
-Kind = Literal["event", "http", "timer"]
+Kind = Literal["event", "http", "timer", "authorization"]
 
 TIMEOUT_HEADER: Final = "X-Pacsless-Timeout"
 """Header of a request to a function: how many seconds the sender waits for the answer."""

@@ -26,6 +26,8 @@ def table(functions: Iterable[FunctionSpec]) -> str:
         trigger = ", ".join(f"`{topic}`" for topic in one.topics) or "HTTP, behind nginx"
         if one.schedule is not None:
             trigger = f"timer, `{one.schedule}`"
+        if one.kind == "authorization":
+            trigger = "HTTP, asked by nginx if OAuth2 is on"
         emits = ", ".join(f"`{topic}`" for topic in one.emitted_topics) or "–"
         rows.append(
             f"| [`{one.name}`](functions/{one.name}) | {trigger} | {one.reads or '–'} "

@@ -7,6 +7,7 @@ take plain arguments. Lists are comma-separated.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Self
@@ -19,6 +20,17 @@ class InvalidSetting(PacslessError):
     """A setting has a value it cannot have."""
 
 
+_PROVIDER: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    r"(?:/[A-Za-z0-9._~:/%+,@-]*)?"
+)
+_THIS_MACHINE: Final = ("127.0.0.1", "[::1]", "localhost")
+# They stand in headers, in nginx's configuration and in a script of the viewer.
+_OAUTH2_NAME: Final = re.compile(r"[A-Za-z0-9._~:/-]+")
+_OAUTH2_NAMES: Final = tuple(
+    f"oauth2_{name}"
+    for name in ("audience", "tenant_claim", "read_scope", "store_scope", "delete_scope", "client")
+)
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -74,6 +86,25 @@ def boolean(name: str, text: str) -> bool:
     return _BOOLEANS[text.lower()]
 
 
+def provider_address(url: str, name: str = "an address of the provider") -> str:
+    """Check an address of the provider of access tokens, and return it.
+
+    Raises
+    ------
+    InvalidSetting
+        If who is between could answer in the provider's place: without TLS it has to be
+        on this machine.
+    """
+    found = _PROVIDER.fullmatch(url)
+    if found is None or not (found["scheme"] == "https" or found["host"] in _THIS_MACHINE):
+        raise InvalidSetting(
+            "setting",
+            f"{name} must be an address that begins with https:// (http:// on 127.0.0.1, [::1] "
+            "or localhost alone), without query and fragment",
+        )
+    return url
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(FromEnviron):
     """Settings of every process; each reads what it needs."""
@@ -109,6 +140,21 @@ class Settings(FromEnviron):
     pseudonym_key: str = ""
     """File with the secret that new names in anonymized instances are made with; without one,
     nothing is anonymized: docs/wado-uri.md."""
+    oauth2_issuer: str = ""
+    """Issuer of the access tokens that DICOMweb asks for, as its discovery document spells it;
+    empty: everybody is let in (docs/oauth2.md)."""
+    oauth2_audience: str = "pacsless"
+    """What tokens have to be for (``aud``)."""
+    oauth2_tenant_claim: str = "tenant"
+    """Name of the claim that has the tenant."""
+    oauth2_read_scope: str = "dicom.read"
+    """Scope that allows GET, HEAD and OPTIONS."""
+    oauth2_store_scope: str = "dicom.store"
+    """Scope that allows POST."""
+    oauth2_delete_scope: str = "dicom.delete"
+    """Scope that allows DELETE."""
+    oauth2_client: str = "pacsless-viewer"
+    """Client identifier the viewer signs in with."""
     reconcile_repair: bool = True
     """Whether reconcile mends what it finds on its timer, or only reports it."""
     reconcile_scrub: str = "0.1%"
@@ -127,3 +173,8 @@ class Settings(FromEnviron):
     def __post_init__(self) -> None:
         if self.log_level not in LEVELS:
             raise InvalidSetting("setting", f"PACSLESS_LOG_LEVEL is none of {', '.join(LEVELS)}")
+        if self.oauth2_issuer:
+            provider_address(self.oauth2_issuer, "PACSLESS_OAUTH2_ISSUER")
+        for name in _OAUTH2_NAMES:
+            if not _OAUTH2_NAME.fullmatch(getattr(self, name)):
+                raise InvalidSetting("setting", f"PACSLESS_{name.upper()} is not one plain word")

@@ -21,8 +21,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -39,14 +38,17 @@ from pacsless.archive import Archive
 from pacsless.capabilities import Capability
 from pacsless.errors import NotFound, PacslessError
 from pacsless.identity import valid_tenant, valid_uid
+from pacsless.lingering import lingering
 from pacsless.multipart import Multipart
 from pacsless.negotiation import Representation, choose
+from pacsless.oauth2.claims import Refused, challenge
 from pacsless.settings import Settings
 
 TENANT_HEADER: Final = "X-Pacsless-Tenant"
 ROOT_HEADER: Final = "X-Pacsless-Root"
 ACCEL_HEADER: Final = "X-Pacsless-Accel"
 ROUTE_HEADER: Final = "X-Pacsless-Route"
+USER_HEADER: Final = "X-Pacsless-User"
 
 STUDY: Final = "/studies/<uid:study>"
 SERIES: Final = f"{STUDY}/series/<uid:series>"
@@ -54,8 +56,6 @@ INSTANCE: Final = f"{SERIES}/instances/<uid:sop>"
 FRAMES: Final = f"{INSTANCE}/frames/<frames>"
 """Rules of the resources that have one."""
 
-_LINGER_SECONDS: Final = 30.0
-_LINGER_BYTES: Final = 64 << 10
 _BODYLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _logger: Final = logging.getLogger(__name__)
 
@@ -87,18 +87,19 @@ class Request:
     """A request of one tenant."""
 
     tenant: str
-    """Validated tenant, from nginx, which knows it from the path or the token."""
+    """Validated tenant: the verified token's; where none is asked for, the one nginx reads from
+    the path."""
     root: str
     """Path clients find this tenant's DICOMweb at, without a trailing slash."""
     http: flask.Request
     """The request itself: ``args``, ``headers``, ``method``, ``environ``."""
+    user: str = ""
+    """Who asks, as the verified token says; empty where none is asked for."""
 
     @property
     def base_url(self) -> str:
         """Absolute URL of the root as the client sees it (RetrieveURL, BulkDataURI)."""
-        headers = self.http.headers
-        scheme = headers.get("X-Forwarded-Proto", self.http.scheme)
-        host = headers.get("X-Forwarded-Host", self.http.host)
+        scheme, host = _called(self.http)
         return f"{scheme}://{host}{self.root}"
 
     def accepted(self, offers: Sequence[Representation]) -> Representation:
@@ -167,41 +168,21 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
             response: Response = found.handler(asked, **variables, **given)
         except (RequestRedirect, HTTPException, PacslessError) as error:
             response = _refusal(error)
+            if isinstance(error, Refused):
+                called = (*_called(request), _root(request))
+                response.headers["WWW-Authenticate"] = challenge(error, *called)
         except Exception:
             _logger.exception("request failed", extra={"fields": {"route": route}})
             response = plain(500, "Something went wrong here; the server's log says what.")
         metrics.REQUESTS.labels(name, route, str(response.status_code)).inc()
         metrics.REQUEST_SECONDS.labels(name, route).observe(time.perf_counter() - began)
         response.headers[ROUTE_HEADER] = route
-        return response if request.method in _BODYLESS else _lingering(request, response)
+        return response if request.method in _BODYLESS else lingering(request, response)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"HTTP function {name}."
     functions_framework.http(function)
     return function
-
-
-def _lingering(request: flask.Request, response: Response) -> Response:
-    """Answer before the request's body is read, if it was not, and then read past the rest.
-
-    Closing the connection at once would reset it, and whoever still sends would
-    not see the answer (RFC 9112 §9.6). And functions-framework reads what is left
-    before any other response than a streamed one, all of it into memory.
-    """
-    if not response.is_streamed:
-        answer = b"".join(response.iter_encoded())
-
-        def linger() -> Iterator[bytes]:
-            yield answer
-            until = time.monotonic() + _LINGER_SECONDS
-            # Who has its answer closes the connection.
-            with suppress(OSError, HTTPException):
-                while request.stream.read(_LINGER_BYTES) and time.monotonic() < until:
-                    pass
-
-        response.response = linger()
-        response.headers["Content-Length"] = str(len(answer))
-    return response
 
 
 def _needs(handler: Callable[..., Response]) -> dict[str, Any]:
@@ -215,9 +196,30 @@ def _needs(handler: Callable[..., Response]) -> dict[str, Any]:
 
 def _request(request: flask.Request) -> Request:
     settings: Settings = resources.get(Settings)
-    tenant = valid_tenant(request.headers.get(TENANT_HEADER) or settings.tenant)
-    root = request.headers.get(ROOT_HEADER) or settings.dicomweb_root
-    return Request(tenant, root.rstrip("/"), request)
+    named = request.headers.get(TENANT_HEADER) or None
+    root = _root(request)
+    if not settings.oauth2_issuer:
+        return Request(valid_tenant(named or settings.tenant), root, request)
+    # PyJWT and cryptography are a twentieth of a second of a cold start.
+    from pacsless.oauth2.tokens import AccessTokens
+
+    tokens: AccessTokens = resources.get(AccessTokens)
+    access = tokens.access(request.headers.get("Authorization"), request.method, named)
+    return Request(access.tenant, root, request, access.user)
+
+
+def _root(request: flask.Request) -> str:
+    settings: Settings = resources.get(Settings)
+    return (request.headers.get(ROOT_HEADER) or settings.dicomweb_root).rstrip("/")
+
+
+def _called(request: flask.Request) -> tuple[str, str]:
+    """Scheme and host the client has used."""
+    headers = request.headers
+    return (
+        headers.get("X-Forwarded-Proto", request.scheme),
+        headers.get("X-Forwarded-Host", request.host),
+    )
 
 
 def _refusal(error: RequestRedirect | HTTPException | PacslessError) -> Response:

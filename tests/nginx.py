@@ -23,6 +23,11 @@ HTTP = urllib3.PoolManager(retries=Retry(0, redirect=0), timeout=20)
 FUNCTIONS = ("wado_rs", "wado_uri", "rendered", "qido_rs", "stow_rs", "change_feed")
 SENDERS = {"wado_rs", "wado_uri"}
 """Who may name files for nginx to send."""
+UNCHECKED = {
+    "AUTHORIZE": "127.0.0.1:1", "AUTH_REQUEST": "off", "OAUTH2_ISSUER": "",
+    "OAUTH2_CLIENT": "", "OAUTH2_SCOPES": "",
+}  # fmt: skip
+"""What the template has where no access tokens are asked for."""
 FILE = bytes(range(256)) * 20
 METADATA = json.dumps([{"00080018": {"vr": "UI", "Value": ["1.2.3"]}}] * 100).encode()
 INSTANCE = "/dicom-web/studies/1.2/series/1.3/instances/1.4"
@@ -146,7 +151,8 @@ def run(folder: Path, functions: dict[str, str]) -> tuple[subprocess.Popen[bytes
     folder
         With ``archive`` and ``viewer`` in it.
     functions
-        Their addresses, by the names of the template; the others are nowhere.
+        Their addresses, by the names of the template; the others are nowhere. And what else
+        differs from a server that asks for no access tokens.
     """
     state, port = folder / "state", free_ports(1)[0]
     state.mkdir()
@@ -163,6 +169,7 @@ def run(folder: Path, functions: dict[str, str]) -> tuple[subprocess.Popen[bytes
         "CAPABILITIES": str(CAPABILITIES),
         "DEFAULT_TENANT": "main",
         **{name.upper(): "127.0.0.1:1" for name in FUNCTIONS},
+        **UNCHECKED,
         **functions,
     }
     configuration.write_text(substitute(NGINX_TEMPLATE.read_text(), values))

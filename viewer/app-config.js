@@ -15,6 +15,8 @@
   window.config = {
     name: 'pacsless',
     routerBasename: null,
+    // At whom, if at all, nginx says (/oidc.js). Authorization code with PKCE, renewed by refresh token.
+    oidc: window.oidc && [{ ...window.oidc, response_type: 'code', redirect_uri: '/callback' }],
     extensions: [],
     modes: [],
     showStudyList: true,

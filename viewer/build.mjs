@@ -67,7 +67,10 @@ function unpackOhif(tarball) {
     '--exclude=*.map', ...excludes, 'package/dist']);
 }
 
-/** Rename the page, and move its inline scripts to files: our CSP allows no inline script. */
+/**
+ * Rename the page, move its inline scripts to files (our CSP allows no inline script), and
+ * have it ask nginx how to sign in before its configuration is read.
+ */
 async function rewriteIndex() {
   const path = join(work, 'index.html');
   let html = await readFile(path, 'utf8');
@@ -80,8 +83,9 @@ async function rewriteIndex() {
   html = html
     .replace('<title>OHIF Viewer</title>', '<title>Pacsless</title>')
     .replace('content="OHIF Viewer"', 'content="Pacsless"')
-    .replace(/<link rel="manifest"[^>]*>/, '');
-  if (scripts.length === 0 || !html.includes('<title>Pacsless</title>')) {
+    .replace(/<link rel="manifest"[^>]*>/, '')
+    .replace(/(<script[^>]* src="\/app-config\.js">)/, '<script src="/oidc.js"></script>$1');
+  if (scripts.length === 0 || !html.includes('/oidc.js') || !html.includes('<title>Pacsless</title>')) {
     throw new Error(`index.html of ${ohif.package}@${ohif.version} is not as expected: adapt rewriteIndex()`);
   }
   await Promise.all([...scripts, writeFile(path, html)]);

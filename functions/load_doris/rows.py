@@ -200,7 +200,7 @@ def _accessed(event: AccessLogged) -> Row:
             ACCESS_LOG,
             event,
             "method route path study_instance_uid series_instance_uid sop_instance_uid "
-            "remote_address user_agent",
+            "remote_address user_agent user_id",
         ),
     }
 

@@ -216,6 +216,7 @@ ACCESS_LOG: Final = Table(
         Column("duration_ms", "DOUBLE", "until the last byte"),
         Column("remote_address", "VARCHAR(64)", "address of the client"),
         Column("user_agent", "VARCHAR(512)", "User-Agent header"),
+        Column("user_id", "VARCHAR(255)", "subject of the verified access token"),
     ),
     distribution="request_id",
     buckets=4,

@@ -56,7 +56,7 @@ def write(settings: StackSettings) -> None:
 
 def nginx_values(settings: StackSettings) -> dict[str, str]:
     """Values of the template's names on this machine."""
-    functions = settings.ports.functions
+    functions, client = settings.ports.functions, settings.client()
     return {
         "LISTEN": f"{LOOPBACK}:{settings.ports.nginx}",
         # As whom everything else here runs, the archive being readable to nobody else.
@@ -67,13 +67,19 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "ARCHIVE_ROOT": str(settings.archive_root),
         "VIEWER_ROOT": str(VIEWER),
         "CAPABILITIES": str(CAPABILITIES),
-        "DEFAULT_TENANT": settings.client().tenant,
+        "DEFAULT_TENANT": client.tenant,
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
         "RENDERED": f"{LOOPBACK}:{functions['rendered']}",
         "WADO_URI": f"{LOOPBACK}:{functions['wado_uri']}",
         "QIDO_RS": f"{LOOPBACK}:{functions['qido_rs']}",
         "STOW_RS": f"{LOOPBACK}:{functions['stow_rs']}",
         "CHANGE_FEED": f"{LOOPBACK}:{functions['change_feed']}",
+        "AUTHORIZE": f"{LOOPBACK}:{functions['authorize']}",
+        "AUTH_REQUEST": "/internal/authorize" if client.oauth2_issuer else "off",
+        "OAUTH2_ISSUER": client.oauth2_issuer,
+        "OAUTH2_CLIENT": client.oauth2_client,
+        # It deletes nothing.
+        "OAUTH2_SCOPES": f"{client.oauth2_read_scope} {client.oauth2_store_scope}",
     }
 
 
@@ -92,7 +98,7 @@ def substitute(template: str, values: Mapping[str, str]) -> str:
             missing.add(found[1])
         return values.get(found[1], "")
 
-    text = re.sub(r"\$\{([A-Z_]+)\}", value, template)
+    text = re.sub(r"\$\{([A-Z0-9_]+)\}", value, template)
     if missing:
         raise StackError(
             "nginx", f"nothing is known of {', '.join(sorted(missing))} in its template"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pacsless.functions import load_functions
+from pacsless.settings import Settings
 from pacsless.stack import kafka, probes
 from pacsless.stack.errors import StackError
 from pacsless.stack.probes import Probe
@@ -116,6 +117,8 @@ def services(settings: StackSettings) -> list[Part]:
     ports = settings.ports
     found, timed = [], []
     for name, spec in load_functions().items():
+        if spec.kind == "authorization" and not Settings.from_environ().oauth2_issuer:
+            continue
         if spec.kind != "event" or not settings.scale:
             found.append(_function(settings, name, spec.threads))
         if spec.kind == "event":

@@ -146,6 +146,13 @@ from pacsless.stack.lifecycle import CACHE
 kafka.jars(CACHE)'
 }
 
+install_keycloak() {
+    [ "$wanted" = test ] || return 0
+    $python -c '
+from tests.keycloak import fetch
+fetch()'
+}
+
 # --------------------------------------------------------------------- viewer
 
 # vite needs Node.js 20.19; Debian 12 has 18, so the same program comes from PyPI.
@@ -178,7 +185,7 @@ install_viewer() {
 install_packages
 install_python
 # Downloads of other kinds: together.
-install_kafka & kafka=$!
+{ install_kafka && install_keycloak; } & kafka=$!
 install_viewer & viewer=$!
 failed=0
 wait $kafka || failed=1

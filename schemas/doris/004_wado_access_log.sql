@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS `wado_access_log` (
   `duration_ms` DOUBLE NULL COMMENT "until the last byte",
   `remote_address` VARCHAR(64) NULL COMMENT "address of the client",
   `user_agent` VARCHAR(512) NULL COMMENT "User-Agent header",
+  `user_id` VARCHAR(255) NULL COMMENT "subject of the verified access token",
   INDEX `i_study_instance_uid` (`study_instance_uid`) USING INVERTED
 )
 UNIQUE KEY (`accessed_date`, `tenant_id`, `request_id`)

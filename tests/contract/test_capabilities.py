@@ -89,7 +89,9 @@ def test_everything_described_is_answered() -> None:
 
 def test_nginx_passes_what_is_described_to_who_answers_it() -> None:
     assert {one["function"] for one in LOCATIONS} == set(FUNCTIONS)
-    assert TEMPLATE.count("proxy_pass ") == len(LOCATIONS), "a location is not as the test reads it"
+    passed = re.findall(r"proxy_pass http://(\w+)", TEMPLATE)
+    passed.remove("authorize")
+    assert len(passed) == len(LOCATIONS), "a location is not as the test reads it"
     used = set()
     for method, path, operation in described():
         if operation["tags"] != ["nginx"]:
@@ -99,6 +101,23 @@ def test_nginx_passes_what_is_described_to_who_answers_it() -> None:
             assert method.upper() in location["methods"].split("|"), path
             used.add(location.start())
     assert used == {one.start() for one in LOCATIONS}, "nothing is described of a location"
+
+
+def test_what_nginx_answers_without_a_token_is_public_or_was_allowed_before() -> None:
+    server = TEMPLATE[TEMPLATE.index("auth_request ${AUTH_REQUEST};") :]
+    locations = re.split(r"\blocation ", server)
+    public = [one.partition(" {")[0] for one in locations if "auth_request off;" in one]
+    assert public == [
+        # Who leads there has asked before.
+        "^~ /internal/archive/",
+        "^~ /internal/archive/metadata/",
+        "= /internal/capabilities/wadl",
+        "= /internal/capabilities/json",
+        # The viewer's program.
+        "/",
+        r'~ "\.[A-Za-z0-9]{1,12}$"',
+    ]
+    assert TEMPLATE.count("auth_request ") == len(public) + 1
 
 
 def test_every_route_reaches_its_function() -> None:

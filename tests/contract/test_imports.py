@@ -33,6 +33,7 @@ DOORS = {
     "python_multipart": {"functions/stow_rs/body.py"},
     "dicomanonymizer": {"functions/wado_uri/deidentify.py"},
     "orjson": {"pacsless/strict_json.py"},
+    "jwt": {"pacsless/oauth2/"},
     "imagecodecs": {"pacsless/rendering/", "functions/transcode/"},
     "PIL": {"pacsless/rendering/"},
     "numpy": {"pacsless/rendering/", "functions/transcode/"},

@@ -102,17 +102,17 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         lifecycle.down(settings)
 
 
-@pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """One stack for all tests that do not break it."""
+@contextlib.contextmanager
+def temporary_stack(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[Stack]:
+    """Run a stack with these settings in a folder that goes with it; keep the logs of a failure."""
     # Not pytest's own folder: its path is long, and PostgreSQL's user must reach it.
     folder = Path(tempfile.mkdtemp(prefix="pacsless-e2e-"))
     folder.chmod(0o755)
     failed_before = request.session.testsfailed
     try:
-        with pytest.MonkeyPatch.context() as environ:
-            # A sweep that announces things at any moment would change what tests count.
-            environ.setenv("PACSLESS_RECONCILE_REPAIR", "no")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
             with running_stack(folder / "home") as running:
                 yield running
     finally:
@@ -122,3 +122,11 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
             shutil.copytree(folder / "home" / "log", kept)
             print(f"\nLogs of the stack are in {os.path.relpath(kept)}")
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """One stack for all tests that do not break it."""
+    # A sweep that announces things at any moment would change what tests count.
+    with temporary_stack(request, {"PACSLESS_RECONCILE_REPAIR": "no"}) as running:
+        yield running

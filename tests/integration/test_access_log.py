@@ -16,7 +16,7 @@ from pacsless.bus import Producer
 from pacsless.stack import configuration
 from pacsless.stack.parts import executable
 from tests.eventually import eventually
-from tests.nginx import FUNCTIONS
+from tests.nginx import FUNCTIONS, UNCHECKED
 from tests.ports import free_ports
 from tests.services import KafkaBroker, require
 
@@ -44,6 +44,7 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
         "ARCHIVE_ROOT": str(tmp_path), "VIEWER_ROOT": str(tmp_path), "DEFAULT_TENANT": "default",
         "CAPABILITIES": str(tmp_path),
         **dict.fromkeys((name.upper() for name in FUNCTIONS), f"127.0.0.1:{nowhere}"),
+        **UNCHECKED,
     }  # fmt: skip
     file = tmp_path / "nginx.conf"
     file.write_text(configuration.substitute(configuration.NGINX_TEMPLATE.read_text(), values))

@@ -4,12 +4,14 @@
  *
  * node ohif.mjs --url http://127.0.0.1:8080 --study <UID> [--patient <family name>]
  *               [--list list.png] [--viewer viewer.png] [--timeout 90000]
+ *               [--user ann --password secret]
  *
- * With --patient the list is filtered by it, and its row waited for.
+ * With --patient the list is filtered by it, and its row waited for. With --user, Keycloak
+ * has to ask who it is before anything is shown.
  */
 import { parseArguments, report } from './browser.mjs';
 
-const options = parseArguments({ url: undefined, study: undefined, patient: '', list: '', viewer: '', timeout: '90000' });
+const options = parseArguments({ url: undefined, study: undefined, patient: '', list: '', viewer: '', timeout: '90000', user: '', password: '' });
 const origin = new URL(options.url).origin;
 const timeout = Number(options.timeout);
 
@@ -47,6 +49,13 @@ async function waitForPicture(page, differentFrom) {
 await report(origin, async (page) => {
   await page.addInitScript(`window.sampleViewport = ${sampleViewport}`);
   await page.goto(`${origin}/`, { timeout });
+  let askedAt = '';
+  if (options.user) {
+    await page.locator('#username').fill(options.user, { timeout });
+    askedAt = new URL(page.url()).origin;
+    await page.locator('#password').fill(options.password);
+    await page.locator('#kc-login').click();
+  }
   const studies = page.locator('tbody tr').filter({ hasNot: page.locator('input') });
   await studies.first().waitFor({ timeout });
   if (options.patient) {
@@ -82,6 +91,7 @@ await report(origin, async (page) => {
   await page.goto(`${origin}/segmentation?StudyInstanceUIDs=${options.study}`, { timeout });
   const segmentation = await waitForPicture(page, 0);
   return {
+    askedAt,
     title,
     rows,
     rowText,

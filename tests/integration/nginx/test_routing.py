@@ -14,13 +14,13 @@ from pacsless.stack.configuration import NGINX_TEMPLATE
 from tests.nginx import FUNCTIONS, HTTP, INSTANCE, Front, StandIn
 from tests.ports import free_ports
 
-PLACEHOLDER = re.compile(r"\$\{([A-Z_]+)\}")
+PLACEHOLDER = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
 def test_every_variable_is_documented_at_the_top() -> None:
     text = NGINX_TEMPLATE.read_text()
     comment = text.partition("\ndaemon off;")[0]
-    documented = re.findall(r"^#   \$\{([A-Z_]+)\}  ", comment, re.MULTILINE)
+    documented = re.findall(r"^#   \$\{([A-Z0-9_]+)\}  ", comment, re.MULTILINE)
     used = set(PLACEHOLDER.findall(text.removeprefix(comment)))
     assert set(documented) == used
     assert "${" not in PLACEHOLDER.sub("", text), "nginx's own ${name} would be taken by envsubst"
