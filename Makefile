@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up down status logs demo test lint format check bench bench-end-to-end crash faults docs lock clean
+.PHONY: help setup setup-test up down status logs demo test lint format check bench bench-end-to-end bench-search crash faults docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ check: lint test ## What CI runs
 
 bench: setup ## Measure ingest beside its peers, into docs/benchmarks.md (10 minutes)
 	@$(PYTHON) -m bench.ingest --write docs/benchmarks.md $(BENCH)
+
+bench-search: setup ## Measure searches of 10,000 and a million studies, into docs/benchmarks.md
+	@$(PYTHON) -m bench.search --write docs/benchmarks.md $(BENCH)
 
 bench-end-to-end: setup ## Measure the whole stack under a burst, into docs/benchmarks.md and burst.png
 	@$(PYTHON) -m bench.end_to_end --write docs/benchmarks.md --plot docs/burst.png $(BENCH)

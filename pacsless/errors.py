@@ -69,6 +69,12 @@ class BadRequest(PacslessError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class TooLarge(PacslessError):
+    """More than is answered or taken at once."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
 class NotAcceptable(PacslessError):
     """None of the media types the client accepts can be produced."""
 

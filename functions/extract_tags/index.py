@@ -20,6 +20,7 @@ from functions.extract_tags.rows import (
     as_json,
     description,
     instance_row,
+    modality_of,
     series_key,
     series_row,
     study_key,
@@ -74,6 +75,8 @@ def write(
     # After the locks: of two batches on a study the later one gets the larger number.
     revision = int(transaction.run(sql.NEXT_REVISION)[0][0])
     touched = _write_series(transaction, tags, revision)
+    studies = sorted({study_of(one) for one in tags})
+    transaction.run(sql.UPDATE_MODALITIES, rows=as_json(map(study_key, studies)))
     ledger = _write_instances(transaction, reads, revision, digest)
     touched |= {one.series for one, entry in ledger.items() if entry.revision == revision}
     if touched:
@@ -108,12 +111,16 @@ def _write_studies(transaction: Transaction, tags: Sequence[Tags]) -> set[StudyK
     """Write the studies, lock them, and return those that are described differently now."""
     stated = best((study_of(one), one.study) for one in tags)
     patients: dict[StudyKey, list[str]] = {}
+    modalities: dict[StudyKey, set[str]] = {}
     for one in tags:
         key = study_of(one)
         patients[key] = merge_patient_ids(patients.get(key, ()), [one.patient_id])
+        modalities.setdefault(key, set()).add(modality_of(one.series))
     transaction.run(
         sql.INSERT_STUDIES,
-        rows=as_json(study_row(key, stated[key], patients[key]) for key in sorted(stated)),
+        rows=as_json(
+            study_row(key, stated[key], patients[key], modalities[key]) for key in sorted(stated)
+        ),
     )
     changed, updates = set(), []
     locked = transaction.run(sql.LOCK_STUDIES, rows=as_json(map(study_key, sorted(stated))))

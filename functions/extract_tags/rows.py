@@ -78,13 +78,20 @@ def description(one: Description) -> Json:
     }
 
 
-def study_row(key: StudyKey, one: Description, patient_ids: list[str]) -> Json:
+def modality_of(one: Description) -> str:
+    """Modality of a series as it is searched for; empty if it states none."""
+    return keys.text_key(first_text(one.attributes, "00080060"))
+
+
+def study_row(
+    key: StudyKey, one: Description, patient_ids: list[str], modalities: Iterable[str] = ()
+) -> Json:
     """Row of ``study``."""
     return (
         study_key(key)
         | _study_keys(one.attributes)
         | description(one)
-        | {"patient_ids": patient_ids}
+        | {"patient_ids": patient_ids, "modalities": sorted(set(modalities) - {""})}
     )
 
 

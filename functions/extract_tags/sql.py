@@ -50,8 +50,8 @@ WHERE (-EXCLUDED.stated, EXCLUDED.described_by) < (-patient.stated, patient.desc
 """
 
 INSERT_STUDIES: Final = f"""
-INSERT INTO study (tenant_id, study_instance_uid, {_STUDY_KEYS}, {_DESCRIPTION})
-SELECT tenant_id, study_instance_uid, {_STUDY_KEYS}, {_DESCRIPTION}
+INSERT INTO study (tenant_id, study_instance_uid, modalities, {_STUDY_KEYS}, {_DESCRIPTION})
+SELECT tenant_id, study_instance_uid, modalities, {_STUDY_KEYS}, {_DESCRIPTION}
 FROM {_rows("study")}
 ORDER BY tenant_id, study_instance_uid
 ON CONFLICT DO NOTHING
@@ -83,6 +83,18 @@ READ_SERIES: Final = f"""
 SELECT {_SERIES}, series.described_by, series.stated, series.attributes
 FROM series JOIN {_rows("series")} AS new USING ({_SERIES})
 """
+
+UPDATE_MODALITIES: Final = f"""
+UPDATE study SET modalities = now.modalities
+FROM {_rows("study")} AS new, LATERAL (
+    SELECT COALESCE(array_agg(DISTINCT modality), '{{}}') AS modalities FROM series
+    WHERE series.tenant_id = new.tenant_id
+      AND series.study_instance_uid = new.study_instance_uid AND modality <> ''
+) AS now
+WHERE study.tenant_id = new.tenant_id AND study.study_instance_uid = new.study_instance_uid
+  AND study.modalities <> now.modalities
+"""
+"""After the series; nothing is written if INSERT_STUDIES knew them all."""
 
 UPDATE_SERIES: Final = f"""
 UPDATE series SET ({_SERIES_KEYS}, {_DESCRIPTION}) = ({_new(_SERIES_KEYS)}, {_new(_DESCRIPTION)})

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import (
+    dictionary_has_tag,
+    dictionary_VM,
+    dictionary_VR,
+    keyword_for_tag,
+    tag_for_keyword,
+)
 
 from pacsless.dicom.levels import PATIENT, SERIES, STUDY
 
@@ -31,7 +37,7 @@ class Kind(Enum):
     UID = "single value or list of UIDs"
     TEXT = "single value or wild card"
     CODE = "single value, wild card, or several of which one matches"
-    NAME = "wild card over the component groups, regardless of case"
+    NAME = "wild card over the component groups, regardless of case and accents; fuzzy"
     DATE = "single value or range"
     TIME = "single value or range over time of day"
     NUMBER = "single value"
@@ -39,7 +45,8 @@ class Kind(Enum):
     STORED_DATE = "single value or range over the stored DICOM JSON"
     MODALITIES = "modalities of the study's series"
     PATIENT_ID = "any Patient ID the study's instances state"
-    REQUEST = "item of Request Attributes Sequence"
+    ITEM = "one item of the sequence, by what its VR allows"
+    SEQUENCE = "whether there is an item"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,18 @@ class Key:
     kind: Kind
     column: str = ""
     """SQL expression, of this module only."""
+    sequences: tuple[str, ...] = ()
+    """Tags of the sequences it is in, from the outermost."""
+
+    @property
+    def vr(self) -> str:
+        """Its Value Representation (PS3.6)."""
+        return dictionary_VR(int(self.tag, 16))
+
+    @property
+    def multiple(self) -> bool:
+        """Whether it may have several values that Multiple Value Matching tells apart."""
+        return self.vr in _SEVERAL and dictionary_VM(int(self.tag, 16)) != "1"
 
 
 _S, _E, _I = Level.STUDIES, Level.SERIES, Level.INSTANCES
@@ -62,7 +81,7 @@ _COLUMNS: Final = (
     ("StudyDate", _S, Kind.DATE, "study.study_date"),
     ("StudyTime", _S, Kind.TIME, "study.study_time"),
     ("AccessionNumber", _S, Kind.TEXT, "study.accession_number"),
-    ("ModalitiesInStudy", _S, Kind.MODALITIES, "study"),
+    ("ModalitiesInStudy", _S, Kind.MODALITIES, "study.modalities"),
     ("ReferringPhysicianName", _S, Kind.NAME, "study.referring_physician_name"),
     ("PatientName", _S, Kind.NAME, "study.patient_name"),
     ("PatientID", _S, Kind.PATIENT_ID, "study.patient_id"),
@@ -89,7 +108,17 @@ REQUEST_ATTRIBUTES: Final = "00400275"
 _REQUEST_ITEMS: Final = ("ScheduledProcedureStepID", "RequestedProcedureID")
 
 _STORED_TEXT: Final = frozenset({"AE", "AS", "CS", "LO", "LT", "SH", "ST", "UC", "UI", "UT"})
-_STORED_DATE: Final = frozenset({"DA"})
+_SEVERAL: Final = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})
+"""VRs of Multiple Value Matching (PS3.4 §C.2.2.2.8)."""
+_KINDS: Final = {
+    **dict.fromkeys(_STORED_TEXT, Kind.STORED),
+    "DA": Kind.STORED_DATE,
+    "SQ": Kind.SEQUENCE,
+}
+_DEEPEST: Final = 4
+"""Sequences within each other that are matched; the deepest of PS3.6 that is of use has two."""
+TIMEZONE: Final = "00080201"
+"""Timezone Offset From UTC: says how dates and times of the query are meant."""
 
 
 def _keys() -> dict[str, Key]:
@@ -103,14 +132,13 @@ def _keys() -> dict[str, Key]:
         (SERIES, _E, "series.attributes"),
     ):
         for tag, one in stored.items():
-            if tag not in found and one.vr in _STORED_TEXT | _STORED_DATE:
-                kind = Kind.STORED if one.vr in _STORED_TEXT else Kind.STORED_DATE
-                found[tag] = Key(tag, one.keyword, level, kind, column)
+            if tag not in found and tag != TIMEZONE and one.vr in _KINDS:
+                found[tag] = Key(tag, one.keyword, level, _KINDS[one.vr], column)
     for keyword in _REQUEST_ITEMS:
         tag = _tag(keyword)
         # As the sequence's item, and bare, as clients of before PS3.18's 2019
         # redocumentation write it.
-        key = Key(tag, keyword, _E, Kind.REQUEST, "series.attributes")
+        key = Key(tag, keyword, _E, Kind.ITEM, "series.attributes", (REQUEST_ATTRIBUTES,))
         found[tag] = found[f"{REQUEST_ATTRIBUTES}.{tag}"] = key
     return found
 
@@ -121,7 +149,26 @@ def _tag(keyword: str) -> str:
 
 
 KEYS: Final = _keys()
-"""Every matching key, by tag, or by path for an item of a sequence."""
+"""Every matching key, by tag, or by path for an item of a sequence; `key_of` knows more."""
+
+
+def key_of(path: str) -> Key | None:
+    """Find the matching key of a path, in any stored sequence too; None if there is none."""
+    if path in KEYS:
+        return KEYS[path]
+    *sequences, tag = path.split(".")
+    outer = KEYS.get(sequences[0]) if sequences else None
+    if outer is None or outer.kind is not Kind.SEQUENCE or len(sequences) > _DEEPEST:
+        return None
+    vrs = [_vr(one) for one in (*sequences, tag)]
+    if any(vr != "SQ" for vr in vrs[:-1]) or _KINDS.get(vrs[-1], Kind.SEQUENCE) is Kind.SEQUENCE:
+        return None
+    return Key(tag, keyword_of(tag), outer.level, Kind.ITEM, outer.column, tuple(sequences))
+
+
+def _vr(tag: str) -> str:
+    return dictionary_VR(int(tag, 16)) if dictionary_has_tag(int(tag, 16)) else ""
+
 
 _DIGITS: Final = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _WORD: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,63}", re.ASCII)

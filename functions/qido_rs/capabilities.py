@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from functions.qido_rs.attributes import KEYS, Level, keyword_of
-from functions.qido_rs.query import MOST_ANYWHERE, MOST_WITHIN_STUDY, UNSUPPORTED
+from functions.qido_rs.attributes import KEYS, Kind, Level, keyword_of
+from functions.qido_rs.query import MOST_ANYWHERE, MOST_WITHIN_STUDY, SEMANTICS
 from pacsless.capabilities import ACCEPT, DICOM_JSON, Capability, Parameter
 from pacsless.representations import ATTRIBUTES
 
+_SEMANTICS: Final = {
+    "fuzzymatching": "Whether names match by words that begin alike or sound alike, too.",
+    "emptyvaluematching": 'Whether "" matches what has no value.',
+    "multiplevaluematching": "Whether values with \\ between them all have to be there.",
+}
 _OTHERS: Final = (
     Parameter(
         "includefield",
@@ -22,8 +27,8 @@ _OTHERS: Final = (
     ),
     Parameter("offset", "Results to skip.", {"type": "integer", "minimum": 0, "default": 0}),
     *(
-        Parameter(name, f"If true: {said}", {"type": "boolean", "default": False})
-        for name, said in UNSUPPORTED.items()
+        Parameter(name, _SEMANTICS[name], {"type": "boolean", "default": False})
+        for name in SEMANTICS
     ),
     ACCEPT,
 )
@@ -31,7 +36,7 @@ _OTHERS: Final = (
 
 def searching(summary: str, level: Level) -> Capability:
     """A search for what there is at a level."""
-    return Capability(summary, ATTRIBUTES, _parameters(level), (204, 406), DICOM_JSON)
+    return Capability(summary, ATTRIBUTES, _parameters(level), (204, 406, 413), DICOM_JSON)
 
 
 def _parameters(level: Level) -> tuple[Parameter, ...]:
@@ -45,6 +50,7 @@ def _parameters(level: Level) -> tuple[Parameter, ...]:
         )
         for path, key in KEYS.items()
         # Such a one is taken bare as well, from clients of before 2019; it is not for new ones.
-        if path not in in_items and key.level.depth <= level.depth
+        # A sequence itself is matched only for having no item.
+        if path not in in_items and key.kind is not Kind.SEQUENCE and key.level.depth <= level.depth
     )
     return (*sorted(keys, key=lambda one: one.name), *_OTHERS)

@@ -11,61 +11,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 from functions.qido_rs.attributes import (
     IF_KNOWN,
-    KEYS,
     REQUIRED,
-    Key,
-    Kind,
+    TIMEZONE,
     Level,
     attribute_path,
+    key_of,
     keyword_of,
 )
-from pacsless.dicom import keys
+from functions.qido_rs.values import Match, Semantics, matches_of
 from pacsless.errors import BadRequest
 
 MOST_WITHIN_STUDY: Final = 10_000
 """Results of one answer below a study: viewers ask for all its series without paging."""
 MOST_ANYWHERE: Final = 1_000
 """Results of one answer of a search over everything (PS3.18 §8.3.4.4.1, maxResults)."""
+MOST_PARAMETERS: Final = 200
 _LARGEST_OFFSET: Final = 10_000_000
-_MOST_UIDS: Final = 1_000
-_LONGEST_VALUE: Final = 64 * _MOST_UIDS + _MOST_UIDS
+_LONGEST_VALUE: Final = 65_000
 
-_WILD: Final = re.compile(r"[*?]")
 _UNSIGNED: Final = re.compile(r"\d{1,18}", re.ASCII)
-_UIDS: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
-# Extensions of PS3.18 that change what matches; without them it is as if "false".
-UNSUPPORTED: Final = {
-    "fuzzymatching": "The fuzzymatching parameter is not supported. Only literal matching has "
-    "been performed.",
-    "emptyvaluematching": "The emptyvaluematching parameter is not supported. Empty Value "
-    "Matching has not been performed.",
-    "multiplevaluematching": "The multiplevaluematching parameter is not supported. Multiple "
-    "Value Matching has not been performed.",
+# A plus sign that is not percent-encoded arrives as a space.
+_TIMEZONE: Final = re.compile(r"([+ -])(0\d|1[0-4])([0-5]\d)", re.ASCII)
+SEMANTICS: Final = {
+    "fuzzymatching": "fuzzy",
+    "emptyvaluematching": "empty",
+    "multiplevaluematching": "multiple",
 }
+"""Parameters that change what matches (PS3.18 §8.3.4), and the field of `Semantics` each is."""
 _ELSEWHERE: Final = frozenset({"accept", "charset"})
 """Parameters of content negotiation (PS3.18 §8.3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """One attribute and what its value must be; exactly one of the kinds is set."""
+class Private:
+    """A private data element that is asked for (PS3.5 §7.8.1)."""
 
-    key: Key
-    any_of: tuple[str, ...] = ()
-    """One of these, literally."""
-    like: str = ""
-    """This pattern, with ``*`` and ``?``."""
-    low: str = ""
-    """From here, inclusive; both ends empty means no range."""
-    high: str = ""
-    """To here, inclusive."""
-    groups: tuple[str, ...] = ()
-    """Patterns of a person name's component groups; a single one may match any group."""
+    group: str
+    """Four hexadecimal digits, as `block` and `element` have two."""
+    block: str
+    element: str
+    creator: str = ""
+    """Who reserved the block, whichever it is; empty to take the block as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +71,11 @@ class Query:
     matches: tuple[Match, ...] = ()
     shown: frozenset[str] = frozenset()
     """Tags the answer holds beyond those every answer does."""
+    private: tuple[Private, ...] = ()
     everything: bool = False
     """Whether ``includefield=all``."""
+    timezone: int | None = None
+    """Minutes from UTC of the dates and times in it."""
     limit: int = MOST_ANYWHERE
     offset: int = 0
     warnings: tuple[str, ...] = ()
@@ -90,8 +85,12 @@ class Query:
 class _Draft:
     matches: list[Match] = field(default_factory=list)
     shown: set[str] = field(default_factory=set)
+    creators: dict[str, str] = field(default_factory=dict)
+    """By the tag of the Private Creator element."""
     warnings: list[str] = field(default_factory=list)
     everything: bool = False
+    timezone: int | None = None
+    semantics: Semantics = field(default_factory=Semantics)
     limit: int | None = None
     offset: int = 0
 
@@ -115,11 +114,18 @@ def parse(
     BadRequest
         If a value is malformed. The message names the parameter, never the value.
     """
+    given = list(islice(parameters, MOST_PARAMETERS + 1))
+    if len(given) > MOST_PARAMETERS:
+        raise BadRequest("query", f"a query has at most {MOST_PARAMETERS} parameters")
     draft = _Draft()
-    for name, value in parameters:
+    attributes = []
+    for name, value in given:
         if len(value) > _LONGEST_VALUE or not _is_text(value):
             raise BadRequest("query", "a parameter's value is too long or not text")
-        _read(draft, level, name, value)
+        if not _option(draft, name, value):
+            attributes.append((name, value))
+    for name, value in attributes:
+        _attribute(draft, level, name, value)
     most = MOST_WITHIN_STUDY if study else MOST_ANYWHERE
     return Query(
         level,
@@ -127,14 +133,17 @@ def parse(
         series,
         tuple(draft.matches),
         frozenset(draft.shown | set(REQUIRED[level]) | set(IF_KNOWN[level])),
+        _private(draft),
         draft.everything,
+        draft.timezone,
         most if draft.limit is None else min(draft.limit, most),
         draft.offset,
         tuple(dict.fromkeys(draft.warnings)),
     )
 
 
-def _read(draft: _Draft, level: Level, name: str, value: str) -> None:
+def _option(draft: _Draft, name: str, value: str) -> bool:
+    """Take what is no attribute; whether it was none."""
     match name:
         case "limit":
             draft.limit = _unsigned(name, value)
@@ -145,15 +154,25 @@ def _read(draft: _Draft, level: Level, name: str, value: str) -> None:
         case "includefield":
             for one in value.split(","):
                 _include(draft, one.strip())
-        case _ if name in UNSUPPORTED:
+        case _ if name in SEMANTICS:
             if value not in ("true", "false"):
                 raise BadRequest("query", f"{name} is true or false")
-            if value == "true":
-                draft.warnings.append(UNSUPPORTED[name])
-        case _ if name in _ELSEWHERE:
-            return
+            draft.semantics = replace(draft.semantics, **{SEMANTICS[name]: value == "true"})
+        case _ if attribute_path(name) == TIMEZONE:
+            draft.shown.add(TIMEZONE)
+            if value.strip("* "):
+                draft.timezone = _minutes(value)
         case _:
-            _attribute(draft, level, name, value)
+            return name in _ELSEWHERE
+    return True
+
+
+def _minutes(value: str) -> int:
+    found = _TIMEZONE.fullmatch(value)
+    if not found:
+        raise BadRequest("query", "TimezoneOffsetFromUTC is a sign and four digits, as +0100")
+    minutes = int(found[2]) * 60 + int(found[3])
+    return -minutes if found[1] == "-" else minutes
 
 
 def _include(draft: _Draft, name: str) -> None:
@@ -170,75 +189,32 @@ def _attribute(draft: _Draft, level: Level, name: str, value: str) -> None:
     if path is None:
         draft.warnings.append("A query parameter is unknown and was ignored.")
         return
+    if _is_creator(path):
+        draft.creators[path] = value.strip()  # says whose an includefield is
+        return
     draft.shown.add(path[:8])
     if not value.strip("* "):
         return  # universal matching (PS3.4 §C.2.2.2.3)
-    key = KEYS.get(path)
+    key = key_of(path)
     if key is None or key.level.depth > level.depth:
         draft.warnings.append(
             f"Matching on {keyword_of(path[-8:])} is not supported here and was not performed."
         )
         return
-    draft.matches.append(_match(key, value))
+    draft.matches.extend(matches_of(key, value, draft.semantics))
 
 
-def _match(key: Key, value: str) -> Match:
-    match key.kind:
-        case Kind.UID:
-            return Match(key, any_of=_uids(key, value))
-        case Kind.CODE | Kind.MODALITIES:
-            # Neither character can stand in a CS, and both are how clients
-            # write several; one of them has to match.
-            several = [one.strip() for one in re.split(r"[,\\]", value) if one.strip()]
-            if len(several) == 1 and _WILD.search(several[0]):
-                return Match(key, like=several[0])
-            return Match(key, any_of=tuple(several))
-        case Kind.NUMBER:
-            if keys.integer_key(value) is None:
-                raise BadRequest("query", f"{key.keyword} is a whole number")
-            return Match(key, any_of=(str(keys.integer_key(value)),))
-        case Kind.NAME:
-            return Match(key, groups=tuple(keys.name_key(one) for one in value.split("=")[:3]))
-        case Kind.DATE | Kind.TIME | Kind.STORED_DATE:
-            return _range(key, value)
-        case _:
-            text = value.strip()
-            if _WILD.search(text):
-                return Match(key, like=text)
-            return Match(key, any_of=(keys.text_key(text),))
+def _is_creator(tag: str) -> bool:
+    """Whether it reserves a block of private elements: (gggg,0010) to (gggg,00FF)."""
+    return len(tag) == 8 and int(tag[3], 16) % 2 == 1 and "0010" <= tag[4:] <= "00FF"
 
 
-def _range(key: Key, value: str) -> Match:
-    """Date and time ranges (PS3.4 §C.2.2.2.5); a single value is a range of its precision."""
-    first, dash, last = value.strip().partition("-")
-    if not dash:
-        last = first
-    if key.keyword.endswith("Time"):
-        low = keys.time_key(first) if first else ""
-        high = keys.time_key(last, end=True) if last else ""
-    else:
-        low, high = _day(first), _day(last)
-    if low is None or high is None:
-        raise BadRequest(
-            "query", f"{key.keyword} is a value or a range, as in DICOM: A, A-B, A-, -B"
-        )
-    return Match(key, low=low, high=high)
-
-
-def _day(value: str) -> str | None:
-    if not value:
-        return ""
-    found = keys.date_key(value)
-    return found.strftime("%Y%m%d") if found else None
-
-
-def _uids(key: Key, value: str) -> tuple[str, ...]:
-    found = tuple(one.strip() for one in re.split(r"[,\\]", value) if one.strip())
-    if not found or not all(_UIDS.fullmatch(one) for one in found):
-        raise BadRequest("query", f"{key.keyword} is a UID or a list of UIDs")
-    if len(found) > _MOST_UIDS:
-        raise BadRequest("query", f"{key.keyword} takes at most {_MOST_UIDS} UIDs")
-    return found
+def _private(draft: _Draft) -> tuple[Private, ...]:
+    return tuple(
+        Private(tag[:4], tag[4:6], tag[6:], draft.creators.get(f"{tag[:4]}00{tag[4:6]}", ""))
+        for tag in sorted(draft.shown)
+        if int(tag[3], 16) % 2 == 1 and tag[4:6] >= "10"
+    )
 
 
 def _unsigned(name: str, value: str) -> int:

@@ -49,13 +49,13 @@ def _answer(
 def _json(found: Results, chosen: Representation) -> Response:
     # 200 and an empty array for no match: the 2026 editions of PS3.18 replace
     # 204 by it (Table 11.9.3-1), and clients that know only 204 read it as well.
-    return Response(f"[{','.join(found.matches)}]", 200, content_type=chosen.content_type)
+    return Response(b"[%b]" % b",".join(found.matches), content_type=chosen.content_type)
 
 
 def _native_models(found: Results) -> Response:
     if not found.matches:
         return Response(None, 204)  # a body of no parts is none (RFC 2046 §5.1.1)
-    return multipart_response(native_models(match.encode() for match in found.matches))
+    return multipart_response(native_models(found.matches))
 
 
 def search_studies(

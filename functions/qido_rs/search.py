@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from functions.qido_rs.answers import Answers
 from functions.qido_rs.attributes import STORED, Level
+from functions.qido_rs.private import with_private
 from functions.qido_rs.query import Query
-from functions.qido_rs.sql import build
+from functions.qido_rs.sql import LIMITS, build
 from pacsless.dicom import document
-from pacsless.errors import NotFound, Unprocessable
+from pacsless.errors import NotFound, TooLarge, Unprocessable
 from pacsless.events import Json
 from pacsless.identity import InstanceIdentity, SeriesIdentity
 from pacsless.metadata import read_attributes, read_document
+from pacsless.postgres import TimedOut
+from pacsless.strict_json import dumps
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
-    from pacsless.postgres import Database, Row
+    from pacsless.postgres import Database, Row, Transaction
     from pacsless.settings import Settings
 
 MORE: Final = "There are additional results that can be requested."
@@ -29,7 +34,7 @@ would make each page of a large archive as dear as its whole list."""
 class Results:
     """What a search found."""
 
-    matches: list[str]
+    matches: list[bytes]
     """A DICOM JSON object each."""
     warnings: tuple[str, ...]
 
@@ -44,41 +49,55 @@ def search(
     settings: Settings,
 ) -> Results:
     """Answer a search."""
-    statement = build(query, tenant_id, base_url)
-    rows = database.run(lambda t: t.run(statement.text, **statement.parameters))
+    statement = build(query, tenant_id)
+
+    def work(transaction: Transaction) -> list[Row]:
+        transaction.run(LIMITS)
+        return transaction.run(statement.text, **statement.parameters)
+
+    try:
+        rows = database.run(work)
+    except TimedOut:
+        # PS3.18 §10.6.3.1 has 413 for a search that is too broad.
+        raise TooLarge("query", "the search is too broad: add a key that is indexed") from None
     warnings = query.warnings
     if len(rows) > query.limit:
         rows = rows[: query.limit]
         warnings += (MORE,)
+    answers = Answers(query, base_url)
+    found = [answers.answer(row) for row in rows]
     if query.level is Level.INSTANCES:
-        texts = _instances(query, rows, tenant_id, archive, settings)
-    else:
-        texts = [text for (text,) in rows]
-    return Results(texts, warnings)
+        instances = [InstanceIdentity(tenant_id, *row[:3]) for row in rows]
+        found = _with_image(query, instances, found, archive, settings)
+    return Results([dumps(dict(sorted(one.items()))) for one in found], warnings)
 
 
-def _instances(
-    query: Query, rows: list[Row], tenant_id: str, archive: Archive, settings: Settings
-) -> list[str]:
+def _with_image(
+    query: Query,
+    instances: Sequence[InstanceIdentity],
+    answers: Sequence[Json],
+    archive: Archive,
+    settings: Settings,
+) -> list[Json]:
     """Add the image-level attributes, which the ledger does not hold."""
     known: dict[SeriesIdentity, dict[str, Json]] = {}
     wanted = query.shown - STORED[Level.STUDIES] - STORED[Level.SERIES]
-    texts = []
-    for study, series_uid, sop, text in rows:
-        series = SeriesIdentity(tenant_id, study, series_uid)
+    wanted -= {f"{one.group}{one.block}{one.element}" for one in query.private}
+    found = []
+    for identity, answer in zip(instances, answers, strict=True):
+        series = identity.series
         if series not in known:
             known[series] = _described(archive, series)
-        stated = known[series].get(sop)
+        stated = known[series].get(identity.sop_instance_uid)
         if stated is None:
             # The documents follow the index by a moment, and nothing that is
             # found may be less than it will be a moment later.
-            identity = InstanceIdentity(tenant_id, study, series_uid, sop)
             stated = _from_object(archive, identity, settings)
         if not query.everything:
-            stated = {tag: one for tag, one in stated.items() if tag in wanted}
-        answer = stated | json.loads(text)
-        texts.append(json.dumps(dict(sorted(answer.items())), separators=(",", ":")))
-    return texts
+            shown = {tag: one for tag, one in stated.items() if tag in wanted}
+            stated = with_private(shown, stated, query.private)
+        found.append(stated | answer)
+    return found
 
 
 def _described(archive: Archive, series: SeriesIdentity) -> dict[str, Json]:

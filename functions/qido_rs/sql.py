@@ -1,33 +1,30 @@
 # ruff: noqa: S608  every part is a constant of this package; values are parameters
 """A `Query` as one SQL statement and its parameters: pure.
 
-The statement finds a page of rows, counts what the answer counts for that page
-only, and puts each answer together as DICOM JSON text, so that a study list
-passes through Python without being parsed. Input never becomes part of the
-text: it is chosen from constants, and values are bound.
+The statement finds a page of rows, and counts what the answer counts for that
+page only. Input never becomes part of the text: it is chosen from constants,
+and values are bound.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Final
 
-from functions.qido_rs.attributes import (
-    IF_KNOWN,
-    REQUIRED,
-    STORED,
-    Level,
-)
-from functions.qido_rs.conditions import Statement, conditions
+from functions.qido_rs.answers import columns, counts_series, counts_studies
+from functions.qido_rs.attributes import Level
+from functions.qido_rs.conditions import conditions
 from functions.qido_rs.query import Query
+from functions.qido_rs.statement import Statement
 
-MODALITIES_IN_STUDY: Final = "00080061"
-STUDY_SERIES: Final = "00201206"
-STUDY_INSTANCES: Final = "00201208"
-SERIES_INSTANCES: Final = "00201209"
-_STUDY_COMPUTED: Final = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES, STUDY_INSTANCES})
-_STUDY_UID, _SERIES_UID = "0020000D", "0020000E"
+LIMITS: Final = (
+    "SELECT set_config('statement_timeout', '5s', true),"
+    " set_config('max_parallel_workers_per_gather', '0', true),"
+    " set_config('jit', 'off', true),"
+    " set_config('random_page_cost', '1.1', true)"
+)
+"""How a search runs: no longer than is of use and on one core, as a broad one is no
+reason for others to wait; not compiled, which takes longer than most searches; and
+with its index in memory or on flash, where pages cost the same in any order."""
 
 _FROM: Final = {
     Level.STUDIES: "study",
@@ -36,24 +33,22 @@ _FROM: Final = {
     " JOIN series USING (tenant_id, study_instance_uid, series_instance_uid)"
     " JOIN study USING (tenant_id, study_instance_uid)",
 }
+# Of studies only what study_newest holds: what an offset skips is then not even read.
 _COLUMNS: Final = {
-    Level.STUDIES: "study.study_instance_uid, study.study_date, study.study_time,"
-    " study.attributes AS study_attributes",
+    Level.STUDIES: "study.study_instance_uid, study.study_date, study.study_time",
     Level.SERIES: "series.study_instance_uid, series.series_instance_uid, series.series_number,"
-    " study.attributes AS study_attributes, series.attributes AS series_attributes",
+    " CAST(series.attributes AS text) AS series_attributes",
     Level.INSTANCES: "instance.study_instance_uid, instance.series_instance_uid,"
     " instance.sop_instance_uid, instance.sop_class_uid, instance.instance_number,"
-    " series.series_number, study.attributes AS study_attributes,"
-    " series.attributes AS series_attributes",
+    " series.series_number, CAST(series.attributes AS text) AS series_attributes",
 }
 
 
-def build(query: Query, tenant_id: str, base_url: str) -> Statement:
+def build(query: Query, tenant_id: str) -> Statement:
     """Write the statement of a search.
 
-    Its rows are one column of DICOM JSON text; instances have Study, Series and
-    SOP Instance UID before it. There is one row more than `Query.limit` if
-    there are more results.
+    Its rows are what `answers` makes answers of. There is one more than
+    `Query.limit` if there are more results.
 
     Parameters
     ----------
@@ -61,17 +56,15 @@ def build(query: Query, tenant_id: str, base_url: str) -> Statement:
         The search.
     tenant_id
         Whose rows it sees.
-    base_url
-        What RetrieveURL starts with.
     """
-    statement = Statement(parameters={"tenant": tenant_id, "base": base_url})
+    statement = Statement(parameters={"tenant": tenant_id})
     table = _FROM[query.level].split()[0]
     where = [f"{table}.tenant_id = :tenant"]
     if query.study:
         where.append(f"{table}.study_instance_uid = {statement.bind(query.study)}")
     if query.series:
         where.append(f"{table}.series_instance_uid = {statement.bind(query.series)}")
-    where += conditions(query.matches, statement)
+    where += conditions(query, statement)
     order = _order(query)
     statement.text = f"""
 WITH page AS MATERIALIZED (
@@ -80,8 +73,11 @@ WITH page AS MATERIALIZED (
     WHERE {" AND ".join(where)}
     ORDER BY {order.format(**_TABLES)}
     LIMIT {statement.bind(query.limit + 1)} OFFSET {statement.bind(query.offset)}
+), described AS (
+    SELECT study_instance_uid, CAST(attributes AS text) AS study_attributes, modalities
+    FROM study WHERE tenant_id = :tenant
 ){_counts(query)}
-SELECT {_answer(query, statement)}
+SELECT {", ".join(columns(query))}
 FROM page{_joins(query)}
 ORDER BY {order.format(**_PAGE)}
 """
@@ -116,40 +112,20 @@ def _order(query: Query) -> str:
             )
 
 
-def _study_computed(query: Query) -> frozenset[str]:
-    """Study-level attributes that are counted for this answer.
-
-    All Series and All Instances answer with their study's attributes (PS3.18
-    §10.6.3.3.2, §10.6.3.3.3); below a study they come when asked for.
-    """
-    if not query.study or query.level is Level.STUDIES:
-        return _STUDY_COMPUTED
-    return _STUDY_COMPUTED & query.shown
-
-
-def _series_counted(query: Query) -> bool:
-    return query.level is Level.SERIES or (
-        query.level is Level.INSTANCES and (not query.series or SERIES_INSTANCES in query.shown)
-    )
-
-
 def _counts(query: Query) -> str:
     text = ""
-    if _study_computed(query):
+    if counts_studies(query):
         text += """, studies AS (
-    SELECT one.study_instance_uid, of_series.modalities, of_series.study_series,
+    SELECT one.study_instance_uid,
+        (SELECT count(*) FROM series AS s
+         WHERE s.tenant_id = :tenant AND s.study_instance_uid = one.study_instance_uid)
+            AS study_series,
         (SELECT count(*) FROM instance AS i
          WHERE i.tenant_id = :tenant AND i.study_instance_uid = one.study_instance_uid)
             AS study_instances
     FROM (SELECT DISTINCT study_instance_uid FROM page) AS one
-    CROSS JOIN LATERAL (
-        SELECT jsonb_agg(DISTINCT modality) FILTER (WHERE modality <> '') AS modalities,
-            count(*) AS study_series
-        FROM series AS s
-        WHERE s.tenant_id = :tenant AND s.study_instance_uid = one.study_instance_uid
-    ) AS of_series
 )"""
-    if _series_counted(query):
+    if counts_series(query):
         text += """, counted AS (
     SELECT study_instance_uid, series_instance_uid,
         (SELECT count(*) FROM instance AS i
@@ -161,76 +137,9 @@ def _counts(query: Query) -> str:
 
 
 def _joins(query: Query) -> str:
-    text = " JOIN studies USING (study_instance_uid)" if _study_computed(query) else ""
-    if _series_counted(query):
+    text = " JOIN described USING (study_instance_uid)"
+    if counts_studies(query):
+        text += " JOIN studies USING (study_instance_uid)"
+    if counts_series(query):
         text += " JOIN counted USING (study_instance_uid, series_instance_uid)"
     return text
-
-
-def _answer(query: Query, statement: Statement) -> str:
-    """The select list: each answer as DICOM JSON, its attributes in the order of their tags."""
-    path = "'/studies/' || page.study_instance_uid"
-    empty: dict[str, str] = dict(REQUIRED[query.level])
-    shown = {Level.STUDIES: {_STUDY_UID} | query.shown, Level.SERIES: {_SERIES_UID} | query.shown}
-    if query.level is not Level.STUDIES and not query.study:
-        empty |= REQUIRED[Level.STUDIES]
-        shown[Level.STUDIES] |= set(REQUIRED[Level.STUDIES]) | set(IF_KNOWN[Level.STUDIES])
-    if query.level is Level.INSTANCES and not query.series:
-        empty |= REQUIRED[Level.SERIES]
-        shown[Level.SERIES] |= set(REQUIRED[Level.SERIES]) | set(IF_KNOWN[Level.SERIES])
-    if query.everything and query.level in shown:
-        shown[query.level] |= STORED[query.level]
-    computed = {"00080056": _value("CS", "'ONLINE'")}
-    for tag, column, vr in (
-        (STUDY_SERIES, "study_series", "IS"),
-        (STUDY_INSTANCES, "study_instances", "IS"),
-    ):
-        if tag in _study_computed(query):
-            computed[tag] = _value(vr, column)
-    # Left out rather than empty when no series states a modality: the study list
-    # of OHIF 3.13 fails as a whole on one study with an element without a Value.
-    empty.pop(MODALITIES_IN_STUDY, None)
-    if _series_counted(query):
-        computed[SERIES_INSTANCES] = _value("IS", "series_instances")
-    without_values = json.dumps({tag: {"vr": vr} for tag, vr in empty.items()})
-    parts = [
-        f"CAST({statement.bind(without_values)} AS jsonb)",
-        _visible("study_attributes", Level.STUDIES, shown, statement),
-    ]
-    columns = ""
-    if query.level is not Level.STUDIES:
-        path += " || '/series/' || page.series_instance_uid"
-        parts.append(_visible("series_attributes", Level.SERIES, shown, statement))
-    if query.level is Level.INSTANCES:
-        path += " || '/instances/' || page.sop_instance_uid"
-        columns = "page.study_instance_uid, page.series_instance_uid, page.sop_instance_uid, "
-        computed |= {
-            "00080016": _value("UI", "sop_class_uid"),
-            "00080018": _value("UI", "sop_instance_uid"),
-            "00200013": "CASE WHEN instance_number IS NULL THEN jsonb_build_object('vr', 'IS')"
-            f" ELSE {_value('IS', 'instance_number')} END",
-        }
-    computed["00081190"] = _value("UR", f":base || {path}")
-    built = ", ".join(f"'{tag}', {text}" for tag, text in sorted(computed.items()))
-    parts.append(f"jsonb_build_object({built})")
-    if MODALITIES_IN_STUDY in _study_computed(query):
-        parts.append(
-            f"CASE WHEN modalities IS NULL THEN CAST('{{}}' AS jsonb) ELSE jsonb_build_object("
-            f"'{MODALITIES_IN_STUDY}', jsonb_build_object('vr', 'CS', 'Value', modalities)) END"
-        )
-    return f"{columns}CAST({' || '.join(parts)} AS text)"
-
-
-def _visible(
-    column: str, level: Level, shown: Mapping[Level, set[str]], statement: Statement
-) -> str:
-    hidden = sorted(STORED[level] - shown[level])
-    return (
-        f"(page.{column} - CAST({statement.bind(hidden)} AS text[]))"
-        if hidden
-        else (f"page.{column}")
-    )
-
-
-def _value(vr: str, expression: str) -> str:
-    return f"jsonb_build_object('vr', '{vr}', 'Value', jsonb_build_array({expression}))"

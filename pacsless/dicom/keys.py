@@ -15,6 +15,16 @@ _DATE: Final = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
 _TIME: Final = re.compile(
     r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.(\d{1,6}))?)?)?", re.ASCII
 )
+# Of Latin, Greek, Cyrillic, Hebrew and Arabic, where a name is the same without them;
+# not those of kana and the Indic scripts, which make another syllable.
+_MARKS: Final = re.compile(
+    "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u200b-\u200f]"
+)
+_LETTERS: Final = str.maketrans(
+    dict(zip("øłđðħıىةکیٱ", "olddhiيهكيا", strict=True))
+    | {"æ": "ae", "œ": "oe", "þ": "th"}
+    | {chr(katakana): chr(katakana - 0x60) for katakana in range(0x30A1, 0x30F7)}
+)
 _INTEGER: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -32,15 +42,18 @@ def text_key(text: str) -> str:
 def name_key(group: str) -> str:
     """A component group of a person name, folded.
 
-    PS3.4 §C.2.2.2.1 lets person names match regardless of case and accents'
-    encoding; trailing empty components mean nothing (PS3.5 §6.2.1).
+    PS3.4 §C.2.2.2.1 lets person names match regardless of case, accents and
+    other variants of encoding: katakana and hiragana are one, as are the forms
+    of Arabic letters. Trailing empty components mean nothing (PS3.5 §6.2.1).
 
     Examples
     --------
-    >>> name_key("MÜLLER^Hans^^"), name_key("Mu\u0308ller^HANS")
-    ('müller^hans', 'müller^hans')
+    >>> name_key("MÜLLER^Hans^^"), name_key("Mu\u0308ller^HANS"), name_key("ヤマダ^タロウ")
+    ('muller^hans', 'muller^hans', 'やまだ^たろう')
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", group).casefold())
+    bare = _MARKS.sub("", unicodedata.normalize("NFD", folded))
+    folded = unicodedata.normalize("NFC", bare).translate(_LETTERS)
     return " ".join(folded.replace("\0", "").split()).rstrip("^ ")[:KEY_LENGTH]
 
 

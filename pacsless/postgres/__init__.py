@@ -11,11 +11,18 @@ from typing import Final, Self, TypeVar
 
 from pacsless.errors import Unavailable
 from pacsless.postgres.address import REPLY_SECONDS, Address
-from pacsless.postgres.connection import Conflict, Connection, DatabaseFailed, Lost, Row
+from pacsless.postgres.connection import (
+    Conflict,
+    Connection,
+    DatabaseFailed,
+    Lost,
+    Row,
+    TimedOut,
+)
 from pacsless.postgres.migrations import migrate
 from pacsless.settings import Settings
 
-__all__ = ["Address", "Database", "DatabaseFailed", "Row", "Transaction", "migrate"]
+__all__ = ["Address", "Database", "DatabaseFailed", "Row", "TimedOut", "Transaction", "migrate"]
 
 T = TypeVar("T")
 

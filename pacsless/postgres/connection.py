@@ -24,9 +24,10 @@ Row = list[Any]
 
 _PREPARED: Final = 64
 _RETRIED: Final = {"40001", "40P01"}
-# Insufficient resources, timeouts, read-only standby, wrong password or database,
+_CANCELED: Final = "57014"
+# Insufficient resources, locks, read-only standby, wrong password or database,
 # not migrated yet, broken: all end without us.
-_DOWN: Final = re.compile(r"53...|57014|55P03|25006|28...|3D000|42P01|XX\d{3}|58...")
+_DOWN: Final = re.compile(r"53...|55P03|25006|28...|3D000|42P01|XX\d{3}|58...")
 _DATA: Final = re.compile(r"22...|54...")
 # Connection exceptions and shut down; and prepared statements that a migration
 # or a pooler between has taken away: a new connection prepares them anew.
@@ -37,6 +38,10 @@ class DatabaseFailed(PacslessError):
     """PostgreSQL refused a statement we should not have sent."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class TimedOut(Unavailable):
+    """A statement took longer than it may."""
 
 
 class Conflict(Exception):
@@ -102,6 +107,8 @@ def _translated() -> Iterator[None]:
             raise Conflict from None
         if _GONE.fullmatch(state):
             raise Lost from None
+        if state == _CANCELED:
+            raise TimedOut("postgres", "PostgreSQL took too long for a statement") from None
         if _DOWN.fullmatch(state):
             raise Unavailable("postgres", f"PostgreSQL cannot answer now: {_hint(state)}") from None
         if _DATA.fullmatch(state):

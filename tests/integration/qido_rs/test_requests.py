@@ -25,21 +25,29 @@ from tests.wado import XML, native_models
         "limit=-1", "limit=x", "offset=1e3", "offset=99999999999", "StudyDate=yesterday",
         "StudyDate=20240230", "StudyDate=20240101-20249999", "StudyTime=25", "SeriesNumber=one",
         "StudyInstanceUID=1.2.*", "StudyInstanceUID=../..", "fuzzymatching=perhaps",
-        "PatientName=a%00b", "PatientName=" + "x" * 70_000,
+        "PatientName=a%00b", "PatientName=" + "x" * 70_000, "PatientName=" + "x" * 1_100,
+        "PatientName=%ED%A0%80%00", "PatientName=" + "*a" * 17, "StudyDescription=" + "*a" * 400,
+        "PatientID=" + "%3Fa" * 17, "PatientName=" + "a%20" * 17 + "b&fuzzymatching=true",
+        "emptyvaluematching=1", "multiplevaluematching=", "StudyDate=-", "StudyTime=-",
+        "StudyDate=20240101-20240102-20240103", "TimezoneOffsetFromUTC=Z",
+        "ProcedureCodeSequence=CT1", "StudyInstanceUID=" + ",".join(["1.2"] * 1_001),
+        "&".join(["PatientID=P-1"] * 10_000), "&".join(f"x{one}=1" for one in range(201)),
     ],
 )  # fmt: skip
 def test_malformed_values_are_refused_and_not_quoted(site: Site, query: str) -> None:
     answer = site.get(f"/dicom-web/series?{query}")
     assert answer.status_code == 400, answer.text
     assert len(answer.text) < 200
-    assert query.partition("=")[2][:20] not in answer.text or len(query) < 14
+    assert query.partition("=")[2][:20] not in answer.text or len(query) < 24
 
 
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("fuzzymatching=true", "Only literal matching has been performed"),
-        ("emptyvaluematching=true", "Empty Value Matching has not been performed"),
+        ("SeriesTime=10", "Matching on SeriesTime is not supported here"),
+        ("RequestAttributesSequence.Rows=1", "Matching on Rows is not supported here"),
+        ("ProcedureCodeSequence.CodeValue.CodeValue=1", "Matching on CodeValue is not supported"),
+        (f"{'.'.join(['ProcedureCodeSequence'] * 50)}.CodeValue=1", "is not supported here"),
         ("orderby=StudyDate", "unknown"),
         ("Rows=512", "Matching on Rows is not supported"),
         ("Modality=CT", "Matching on Modality is not supported here"),
@@ -129,3 +137,25 @@ def test_without_its_database_it_is_unavailable(site: Site) -> None:
         answer = site.get("/dicom-web/studies")
     assert answer.status_code == 503
     assert "Retry-After" in answer.headers
+
+
+@pytest.mark.parametrize("several", ["PatientName", "StudyDescription", "PatientID", "PatientAge"])
+def test_as_many_wild_cards_as_there_may_be(site: Site, several: str) -> None:
+    """Each star may go through the rest again: sixteen of them end, whatever they meet."""
+    path = f"/dicom-web/studies?{several}={'*a' * 8}{'*b' * 7}*"
+    assert site.get(path).text == "[]"
+
+
+def test_a_search_that_takes_too_long_is_too_broad(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "functions.qido_rs.search.LIMITS", "SELECT set_config('statement_timeout', '1ms', true)"
+    )
+    path = "/dicom-web/instances?PatientComments=*a*b*"
+    answers = [site.get(path) for _ in range(20)]
+    refused = [one for one in answers if one.status_code != 200]
+    assert refused and {one.status_code for one in refused} == {413}
+    assert "too broad" in refused[0].text and "PatientComments" not in refused[0].text
+    monkeypatch.undo()
+    assert site.get(path).status_code == 200  # the connection is as good as before
