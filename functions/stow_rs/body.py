@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
-from pacsless.errors import BadRequest, PacslessError
+from pacsless.errors import BadRequest, PacslessError, TooLarge
 
 CHUNK: Final = 64 << 10
 """Bytes read at a time."""
@@ -33,12 +33,6 @@ class TooSlow(PacslessError):
     """The client sends next to nothing."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
-
-
-class TooLarge(PacslessError):
-    """The body is more than is taken."""
-
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class Readable(Protocol):

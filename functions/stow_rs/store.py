@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 from werkzeug.wrappers import Response
 
 from functions.stow_rs.attributes import Bulk, first_text, write_part10
-from functions.stow_rs.body import CHUNK, Headers, Inflated, Readable, TooLarge, read_parts
+from functions.stow_rs.body import CHUNK, Headers, Inflated, Readable, read_parts
 from functions.stow_rs.capabilities import ANSWERS, BODIES, DICOM, XML
 from functions.stow_rs.files import File
 from functions.stow_rs.outcome import Outcome, http_status, response_module
@@ -22,7 +22,7 @@ from pacsless.dicom.native_model import to_native_model
 from pacsless.dicom.read_native_model import from_native_model
 from pacsless.dicom.scan import ScanError
 from pacsless.dicomweb import instance_url
-from pacsless.errors import BadRequest
+from pacsless.errors import BadRequest, TooLarge
 from pacsless.identity import InstanceIdentity
 from pacsless.negotiation import MULTIPART, Representation, parse_media_type
 from pacsless.storage import Reception, Refused, Sender, Status, uid_or_nothing

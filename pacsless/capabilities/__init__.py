@@ -126,7 +126,7 @@ STATUSES: Final = {
     406: "It cannot be sent as what Accept names; the sentence says as what it can.",
     408: "The request took too long to arrive.",
     409: "No instance is stored; the answer says why.",
-    413: "More is sent than is taken at once, or asked for than is answered; the sentence says what.",
+    413: "More is sent than is taken, or asked for than is answered; the sentence says what.",
     414: "The address is too long.",
     415: "The body of the request is of a type that is not taken.",
     416: "The range begins after the end.",
