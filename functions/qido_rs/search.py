@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -13,7 +15,7 @@ from functions.qido_rs.private import with_private
 from functions.qido_rs.query import Query
 from functions.qido_rs.sql import LIMITS, build
 from pacsless.dicom import document
-from pacsless.errors import NotFound, TooLarge, Unprocessable
+from pacsless.errors import NotFound, TooLarge, Unavailable, Unprocessable
 from pacsless.events import Json
 from pacsless.identity import InstanceIdentity, SeriesIdentity
 from pacsless.metadata import read_attributes, read_document
@@ -21,6 +23,7 @@ from pacsless.postgres import TimedOut
 from pacsless.strict_json import dumps
 
 if TYPE_CHECKING:
+    from functions.qido_rs.statement import Statement
     from pacsless.archive import Archive
     from pacsless.postgres import Database, Row, Transaction
     from pacsless.settings import Settings
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 MORE: Final = "There are additional results that can be requested."
 """PS3.18 §8.3.4.4.1 wants their number here; counting every match to say it
 would make each page of a large archive as dear as its whole list."""
+
+BRIEFLY: Final = "500ms"
+AT_LENGTH: Final = "5s"
+_broad: Final = threading.BoundedSemaphore(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +56,7 @@ def search(
     settings: Settings,
 ) -> Results:
     """Answer a search."""
-    statement = build(query, tenant_id)
-
-    def work(transaction: Transaction) -> list[Row]:
-        transaction.run(LIMITS)
-        return transaction.run(statement.text, **statement.parameters)
-
-    try:
-        rows = database.run(work)
-    except TimedOut:
-        # PS3.18 §10.6.3.1 has 413 for a search that is too broad.
-        raise TooLarge("query", "the search is too broad: add a key that is indexed") from None
+    rows = _rows(build(query, tenant_id), database)
     warnings = query.warnings
     if len(rows) > query.limit:
         rows = rows[: query.limit]
@@ -70,6 +67,26 @@ def search(
         instances = [InstanceIdentity(tenant_id, *row[:3]) for row in rows]
         found = _with_image(query, instances, found, archive, settings)
     return Results([dumps(dict(sorted(one.items()))) for one in found], warnings)
+
+
+def _rows(statement: Statement, database: Database) -> list[Row]:
+    """Run a search: almost all take milliseconds, and of those that do not, one at a time."""
+
+    def work(transaction: Transaction, timeout: str) -> list[Row]:
+        transaction.run(LIMITS, timeout=timeout)
+        return transaction.run(statement.text, **statement.parameters)
+
+    with contextlib.suppress(TimedOut):
+        return database.run(lambda transaction: work(transaction, BRIEFLY))
+    if not _broad.acquire(blocking=False):
+        raise Unavailable("query", "another broad search is running: try again soon")
+    try:
+        return database.run(lambda transaction: work(transaction, AT_LENGTH))
+    except TimedOut:
+        # PS3.18 §10.6.3.1 has 413 for a search that is too broad.
+        raise TooLarge("query", "the search is too broad: add a key that is indexed") from None
+    finally:
+        _broad.release()
 
 
 def _with_image(

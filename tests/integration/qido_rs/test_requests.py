@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,10 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 from werkzeug.serving import make_server
 
+from functions.qido_rs import search
+from functions.qido_rs.query import Query
+from functions.qido_rs.sql import build
+from functions.qido_rs.statement import Statement
 from pacsless.postgres import Database
 from pacsless.resources import override
 from pacsless.settings import Settings
@@ -146,16 +151,37 @@ def test_as_many_wild_cards_as_there_may_be(site: Site, several: str) -> None:
     assert site.get(path).text == "[]"
 
 
-def test_a_search_that_takes_too_long_is_too_broad(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "functions.qido_rs.search.LIMITS", "SELECT set_config('statement_timeout', '1ms', true)"
-    )
-    path = "/dicom-web/instances?PatientComments=*a*b*"
-    answers = [site.get(path) for _ in range(20)]
-    refused = [one for one in answers if one.status_code != 200]
-    assert refused and {one.status_code for one in refused} == {413}
-    assert "too broad" in refused[0].text and "PatientComments" not in refused[0].text
-    monkeypatch.undo()
-    assert site.get(path).status_code == 200  # the connection is as good as before
+BROAD = "/dicom-web/instances?PatientComments=*a*b*"
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Searches take half a second, and are given less at the first try."""
+
+    def slower(query: Query, tenant_id: str) -> Statement:
+        statement = build(query, tenant_id)
+        before, _, after = statement.text.rpartition("FROM page")
+        statement.text = f"{before}FROM pg_sleep(0.5) CROSS JOIN page{after}"
+        return statement
+
+    monkeypatch.setattr(search, "build", slower)
+    monkeypatch.setattr(search, "BRIEFLY", "50ms")
+    return monkeypatch
+
+
+def test_a_search_that_takes_too_long_is_too_broad(site: Site, slow: pytest.MonkeyPatch) -> None:
+    assert site.get(BROAD).status_code == 200  # it had a second, longer try
+    slow.setattr(search, "AT_LENGTH", "50ms")
+    refused = site.get(BROAD)
+    assert refused.status_code == 413
+    assert "too broad" in refused.text and "PatientComments" not in refused.text
+    slow.undo()
+    assert site.get(BROAD).status_code == 200  # the connection is as good as before
+
+
+def test_broad_searches_do_not_wait_for_each_other(site: Site, slow: pytest.MonkeyPatch) -> None:
+    with ThreadPoolExecutor(4) as several:
+        answers = list(several.map(site.get, [BROAD] * 4))
+    assert sorted(one.status_code for one in answers) == [200, 503, 503, 503]
+    assert all("Retry-After" in one.headers for one in answers if one.status_code == 503)
+    assert site.get(BROAD).status_code == 200
