@@ -70,8 +70,8 @@ QUERIES: Final[dict[str, Query]] = {
     "PatientName, whole": lambda r, _: f"PatientName={name_of(r.randrange(100_000))}",
     "PatientName, family*": lambda r, _: f"PatientName={_family(r)}*",
     "PatientName, *part*": lambda r, _: f"PatientName=*{_family(r)[1:5]}*",
-    "PatientName, a name of 1 % of all": lambda *_: "PatientName=yamada*",
-    "PatientName, two ideographs": lambda *_: "PatientName=*田^太*",
+    "PatientName, family*, of 1 %": lambda *_: "PatientName=yamada*",
+    "PatientName, *two ideographs*, 1 %": lambda *_: "PatientName=*山田*",
     "PatientName, one letter in three": lambda r, _: f"PatientName=*{r.choice('aeinrs')}*",
     "PatientName, fuzzy": lambda r, _: (
         f"PatientName={name_of(r.randrange(100_000)).replace('^', ' ')}&fuzzymatching=true"

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.extract_tags.index import index
-from functions.qido_rs.attributes import Level
-from functions.qido_rs.query import parse
-from functions.qido_rs.search import search
-from functions.qido_rs.sql import (
+from functions.qido_rs.answers import (
     MODALITIES_IN_STUDY,
     SERIES_INSTANCES,
     STUDY_INSTANCES,
     STUDY_SERIES,
 )
+from functions.qido_rs.attributes import Level
+from functions.qido_rs.query import parse
+from functions.qido_rs.search import search
 from pacsless.archive.files import FileArchive
 from pacsless.events import Event, InstanceStored, SeriesRevised
 from pacsless.postgres import Database
