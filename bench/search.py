@@ -26,7 +26,7 @@ from random import Random
 from typing import Final
 from urllib.parse import quote
 
-from bench.machine import facts
+from bench.machine import Others, facts
 from bench.measure import say
 from bench.receivers import Process, free_ports
 from bench.report import table
@@ -125,7 +125,7 @@ def _measure(options: argparse.Namespace) -> Found:
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.folder)).absolute()
     folder.chmod(0o755)  # PostgreSQL's user passes
-    found = Found(facts(folder), requests=options.requests)
+    found, others = Found(facts(folder), requests=options.requests), Others()
     found.facts["load average before"] = f"{os.getloadavg()[0]:.2f}"
     try:
         for studies in options.studies:
@@ -136,6 +136,7 @@ def _measure(options: argparse.Namespace) -> Found:
                 ask(found, postgres.settings, studies, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    found.facts["processor time of other programs"] = f"{others.share():.0%} of the run's"
     return found
 
 
@@ -233,12 +234,17 @@ def report(found: Found) -> str:
                 f"{found.results[size][name]:.0f}",
                 f"{statistics.median(times[name]):.1f}",
                 f"{_p95(times[name]):.1f}",
+                f"{min(times[name]):.1f}",
             )
         ]
         for name in found.times[largest]
     ]
     late = [name for name, times in found.times[largest].items() if _p95(times) > _BAR_MS]
-    head = [f"{size} studies: {cell}" for size in found.times for cell in ("found", "p50", "p95")]
+    head = [
+        f"{size} studies: {cell}"
+        for size in found.times
+        for cell in ("found", "p50", "p95", "least")
+    ]
     verdict = f"not met by: {', '.join(late)}" if late else "met by all"
     return "\n\n".join(
         [

@@ -56,7 +56,7 @@ def search(
     settings: Settings,
 ) -> Results:
     """Answer a search."""
-    rows = _rows(build(query, tenant_id), database)
+    rows = _rows(query, build(query, tenant_id), database)
     warnings = query.warnings
     if len(rows) > query.limit:
         rows = rows[: query.limit]
@@ -69,19 +69,23 @@ def search(
     return Results([dumps(dict(sorted(one.items()))) for one in found], warnings)
 
 
-def _rows(statement: Statement, database: Database) -> list[Row]:
+def _rows(query: Query, statement: Statement, database: Database) -> list[Row]:
     """Run a search: almost all take milliseconds, and of those that do not, one at a time."""
+    # To fill a page, PostgreSQL either walks through all studies from the newest on, which
+    # is fast if many match, or finds the matches first. It knows which by its statistics,
+    # but for Fuzzy Matching, and if it was wrong the second try goes the other way.
+    first, second = ("off", "on") if any(one.words for one in query.matches) else ("on", "off")
 
-    def work(transaction: Transaction, timeout: str) -> list[Row]:
-        transaction.run(LIMITS, timeout=timeout)
+    def work(transaction: Transaction, timeout: str, walk: str) -> list[Row]:
+        transaction.run(LIMITS, timeout=timeout, walk=walk)
         return transaction.run(statement.text, **statement.parameters)
 
     with contextlib.suppress(TimedOut):
-        return database.run(lambda transaction: work(transaction, BRIEFLY))
+        return database.run(lambda transaction: work(transaction, BRIEFLY, first))
     if not _broad.acquire(blocking=False):
         raise Unavailable("query", "another broad search is running: try again soon")
     try:
-        return database.run(lambda transaction: work(transaction, AT_LENGTH))
+        return database.run(lambda transaction: work(transaction, AT_LENGTH, second))
     except TimedOut:
         # PS3.18 §10.6.3.1 has 413 for a search that is too broad.
         raise TooLarge("query", "the search is too broad: add a key that is indexed") from None

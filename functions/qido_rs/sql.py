@@ -18,13 +18,15 @@ from functions.qido_rs.statement import Statement
 
 LIMITS: Final = (
     "SELECT set_config('statement_timeout', :timeout, true),"
+    " set_config('enable_indexscan', :walk, true),"
     " set_config('max_parallel_workers_per_gather', '0', true),"
     " set_config('jit', 'off', true),"
     " set_config('random_page_cost', '1.1', true)"
 )
 """How a search runs: within a time and on one core, as a broad one is no reason for
-others to wait; not compiled, which takes longer than most searches; and with its
-index in memory or on flash, where pages cost the same in any order."""
+others to wait; walking through an index in its order or not; not compiled, which
+takes longer than most searches; and with its index in memory or on flash, where
+pages cost the same in any order."""
 
 _FROM: Final = {
     Level.STUDIES: "study",
