@@ -35,6 +35,7 @@ SOURCE: Final = "/nginx"
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 256 * 1024
+_NICE: Final = 19
 
 
 def read_line(line: bytes) -> AccessLogged:
@@ -223,7 +224,11 @@ def _events(lines: Sequence[bytes]) -> list[AccessLogged]:
 
 
 def run(log: FollowedLog, settings: Settings) -> None:
-    """Ship `log` to Kafka until SIGTERM or SIGINT; from the main thread."""
+    """Ship `log` to Kafka until SIGTERM or SIGINT; from the main thread.
+
+    With the least priority: what was read can wait, and who is reading does not.
+    """
+    os.nice(_NICE)
     stop = Flag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pacsless.errors import NotAcceptable
@@ -85,7 +86,7 @@ def choose(
     """
     # In a query a "+" that is not percent-encoded is a space, and links have it bare.
     text = _LOST_PLUS.sub("+", query) if query else accept or "*/*"
-    ranges = list(parse_accept(text))
+    ranges = _ranges(text)
     best: Representation | None = None
     best_quality = 0.0
     for offer in offers:
@@ -95,6 +96,12 @@ def choose(
     if best is None:
         raise NotAcceptable("not-acceptable", f"this can be sent as {_told(offers)}")
     return best
+
+
+@lru_cache(maxsize=128)
+def _ranges(text: str) -> tuple[MediaRange, ...]:
+    # A viewer asks for hundreds of frames with one header.
+    return tuple(parse_accept(text))
 
 
 def _told(offers: Sequence[Representation]) -> str:

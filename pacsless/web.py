@@ -37,6 +37,7 @@ from pacsless import metrics, resources, worker
 from pacsless.archive import Archive
 from pacsless.capabilities import Capability
 from pacsless.errors import NotFound, PacslessError
+from pacsless.handover import hand_over
 from pacsless.identity import valid_tenant, valid_uid
 from pacsless.lingering import lingering
 from pacsless.multipart import Multipart
@@ -151,7 +152,7 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
         converters={"uid": _UidConverter},
         strict_slashes=False,
         merge_slashes=False,
-    )
+    ).bind("")
 
     def function(request: flask.Request) -> Response:
         told = worker.start(name, request.environ) or worker.operations(request.path, kinds)
@@ -162,7 +163,7 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
         try:
             asked = _request(request)
             path = request.path.removeprefix(asked.root) or "/"
-            found, variables = table.bind("").match(path, request.method)
+            found, variables = table.match(path, request.method)
             route = found.name
             given = {key: resources.get(kind) for key, kind in needs[id(found.handler)].items()}
             response: Response = found.handler(asked, **variables, **given)
@@ -182,6 +183,8 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"HTTP function {name}."
     functions_framework.http(function)
+    if flask.has_app_context():
+        hand_over(flask.current_app, function)
     return function
 
 
@@ -262,31 +265,42 @@ def accel(
     key: str,
     content_type: str,
     headers: Mapping[str, str] | None = None,
+    *,
+    size: int | None = None,
 ) -> Response:
     """Answer with a file of the archive, byte for byte.
 
     Behind nginx the answer is a redirect to ``/internal/archive/<key>``, and nginx
     sends the bytes; else they are streamed from here. Both honour Range.
 
+    Parameters
+    ----------
+    request, archive, key, content_type, headers
+        Which file, for whom, and how.
+    size
+        Its length, if the archive has just told it; it is asked otherwise.
+
     Raises
     ------
     NotFound
         If there is no such file.
     """
-    found = archive.stat(key)
-    if found is None:
-        raise NotFound("no-such-object", "there is no such object")
+    if size is None:
+        found = archive.stat(key)
+        if found is None:
+            raise NotFound("no-such-object", "there is no such object")
+        size = found.size
     if request.accelerated and archive.local_path(key) is not None:
         response = Response(None, 200, headers, content_type=content_type)
         response.headers["X-Accel-Redirect"] = f"/internal/archive/{quote(key)}"
         return response
     body: Any = FileWrapper(archive.open(key), 1 << 18)
     response = Response(body, 200, headers, content_type=content_type, direct_passthrough=True)
-    response.content_length = found.size
+    response.content_length = size
     wanted = request.http.headers.get("Range", "")
     if not wanted.startswith("bytes=") or "," in wanted:
         # Several ranges would need multipart/byteranges; RFC 9110 §14.2 lets a
         # server ignore the header, and an unknown unit must be.
         return response
     environ = request.http.environ
-    return response.make_conditional(environ, accept_ranges=True, complete_length=found.size)
+    return response.make_conditional(environ, accept_ranges=True, complete_length=size)

@@ -116,5 +116,5 @@ def _send_single(
     if not convert:
         syntax = "" if chosen.transfer_syntax == ANY else chosen.transfer_syntax
         content_type = Representation(DICOM, syntax).content_type
-        return accel(request, archive, one.identity.key, content_type, VARY)
+        return accel(request, archive, one.identity.key, content_type, VARY, size=one.size)
     return extent_response(request, whole(open_explicit(archive, one)), chosen.content_type)

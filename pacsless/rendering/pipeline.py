@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -74,9 +74,17 @@ def _grey(
 ) -> Shown:
     padding = _padding(header)
     modality = modality_lut(header, frame)
+    is_tabled = image.bits_stored <= _TABLED and not image.is_float
+    present = _present(samples, image) if is_tabled else None
     voi = window or voi_lut(header, frame)
     if voi is None:
-        voi = _range(samples, image, modality, padding)
+
+        def values() -> Iterable[Values]:
+            if present is not None:
+                return [_signed(present, image)]
+            return (_values(stored, image) for stored, _ in _blocks(samples, samples))
+
+        voi = _range(values, image, modality, padding)
     inverted = image.photometric_interpretation == "MONOCHROME1"
 
     def displayed(values: Values) -> Shown:
@@ -85,14 +93,23 @@ def _grey(
         return shown
 
     out = np.empty(samples.shape, np.uint8)
-    if image.bits_stored <= _TABLED and not image.is_float:
-        table = displayed(_signed(np.arange(1 << image.bits_stored, dtype=np.int64), image))
+    if present is not None:
+        table = np.zeros(1 << image.bits_stored, np.uint8)
+        table[present] = displayed(_signed(present, image))
         for stored, shown in _blocks(samples, out):
-            shown[:] = table[_bits(stored, image)]
+            np.take(table, _bits(stored, image), out=shown, mode="clip")
     else:
         for stored, shown in _blocks(samples, out):
             shown[:] = displayed(_values(stored, image))
     return out
+
+
+def _present(samples: Samples, image: ImagePixel) -> NDArray[np.int64]:
+    """Return the bits of each value of a frame once: what is done with values is done with few."""
+    seen = np.zeros(1 << image.bits_stored, np.bool_)
+    for stored, _ in _blocks(samples, samples):
+        seen[_bits(stored, image)] = True
+    return np.flatnonzero(seen)
 
 
 def _share(values: Values, voi: Lut | Window) -> Values:
@@ -111,7 +128,7 @@ def _share(values: Values, voi: Lut | Window) -> Values:
 
 
 def _range(
-    samples: Samples,
+    blocks: Callable[[], Iterable[Values]],
     image: ImagePixel,
     modality: Callable[[Values], Values],
     padding: tuple[float, float] | None,
@@ -120,8 +137,8 @@ def _range(
     if image.bits_stored == 1:
         return Window(0.5, 1.0, "linear-exact")
     least, greatest = np.inf, -np.inf
-    for stored, _ in _blocks(samples, samples):
-        values = _values(stored, image)
+    for block in blocks():
+        values = block
         if padding:
             values = values[(values < padding[0]) | (values > padding[1])]
         values = modality(values)
@@ -129,7 +146,7 @@ def _range(
         if values.size:
             least, greatest = min(least, values.min()), max(greatest, values.max())
     if not least < greatest and padding:
-        return _range(samples, image, modality, None)  # one label, and padding around it
+        return _range(blocks, image, modality, None)  # one label, and padding around it
     if not least < greatest:
         # One value only: no window tells it from another.
         least, greatest = (least, least + 1) if np.isfinite(least) else (0.0, 1.0)
@@ -155,6 +172,8 @@ def _values(stored: Samples, image: ImagePixel) -> Values:
 def _bits(stored: Samples, image: ImagePixel) -> Samples:
     """Return the bits that are stored, moved to the low end (PS3.5 §8.1.1)."""
     shift = image.high_bit + 1 - image.bits_stored
+    if not shift and image.bits_stored == 8 * stored.itemsize:
+        return stored
     bits: Samples = (stored >> shift if shift else stored) & _mask(image)
     return bits
 

@@ -26,6 +26,7 @@ DOORS = {
     "pymysql": {"pacsless/warehouse_sql.py"},
     "redis": {"pacsless/cache.py"},
     "functions_framework": {"pacsless/handler.py", "pacsless/web.py"},
+    "gunicorn": {"pacsless/handover.py"},
     "duckdb": {"pacsless/warehouse/"},
     "sqlglot": {"pacsless/warehouse/"},
     "matplotlib": {"pacsless/burst/plot.py"},
