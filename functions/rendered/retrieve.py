@@ -33,6 +33,8 @@ MAX_PARTS: Final = 1000
 
 _VERSION: Final = 1
 """To be raised when the same request gives another picture, as it is part of every ETag."""
+_REVALIDATED: Final = {"X-Accel-Expires": "@1"}
+"""By which nginx keeps a picture, and asks before each use whether its ETag still holds."""
 _TRIED: Final = 16
 """Instances looked at for one that has a thumbnail."""
 
@@ -182,7 +184,7 @@ def _send_one(
     for one in found:
         digest.update(f"{one.version}\n".encode())
     tag = digest.hexdigest()[:32]
-    headers["ETag"] = f'"{tag}"'
+    headers |= {"ETag": f'"{tag}"', **_REVALIDATED}
     if asked.request.http.if_none_match.contains_weak(tag):
         return Response(None, 304, headers)
     targets = [(one, () if frame is None else (frame,)) for one in candidates(found)]
