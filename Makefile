@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up down status logs demo test lint format check bench bench-end-to-end bench-search crash faults docs lock clean
+.PHONY: help setup setup-test up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-search: setup ## Measure searches of 10,000 and a million studies, into do
 
 bench-end-to-end: setup ## Measure the whole stack under a burst, into docs/benchmarks.md and burst.png
 	@$(PYTHON) -m bench.end_to_end --write docs/benchmarks.md --plot docs/burst.png $(BENCH)
+
+bench-retrieve: setup ## Measure reading beside Orthanc and nginx's own files, into docs/benchmarks.md (15 minutes)
+	@$(PYTHON) -m bench.retrieve --write docs/benchmarks.md $(BENCH)
 
 crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 GB: half an hour (root)
 	@$(PYTHON) -m tests.crash $(CRASH)

@@ -81,7 +81,7 @@ class Gateway(Receiver):
             how = f"`python -m scp_gateway`, set: {', '.join(own)}"
         events = f"events to Kafka {broker.version}" if broker else "no Kafka"
         profile = Profile(
-            "pacsless", "Pacsless", _version(root), f"{how}; {events}",
+            "pacsless", "Pacsless", version(root), f"{how}; {events}",
             "yes: file, journal of the event and folder fsynced",
         )  # fmt: skip
         super().__init__(profile, folder)
@@ -149,7 +149,7 @@ class Gateway(Receiver):
         return answer.data.decode() if answer.status == 200 else None
 
 
-def _version(root: Path) -> str:
+def version(root: Path) -> str:
     """Its version, and the commit if the tree is a repository's."""
     for line in (root / "pyproject.toml").read_text().splitlines():
         if line.startswith("version"):

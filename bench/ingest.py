@@ -67,7 +67,7 @@ def _measure(options: argparse.Namespace) -> Run:
         )
         found, absent = peers(
             folder,
-            _command(options.orthanc),
+            orthanc_command(options.orthanc),
             options.orthanc_root,
             options.dicom_storescp,
             options.large_pdus,
@@ -118,7 +118,8 @@ def _instances(stack: ExitStack, folder: Path) -> dict[str, Instances]:
     return {name: Instances(pool / str(side), side, _LIMITS[name]) for name, side in _SIDES.items()}
 
 
-def _command(text: str) -> list[str] | None:
+def orthanc_command(text: str) -> list[str] | None:
+    """A command line in words, if its program is there."""
     command = shlex.split(text)
     return command if command and shutil.which(command[0]) else None
 

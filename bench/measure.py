@@ -47,7 +47,7 @@ class Bench:
         self._seconds, self._folder = seconds, folder
         self.failures: list[str] = []
 
-    def run(self, rows: Sequence[Row], rounds: int, latencies: bool) -> list[Result]:
+    def run(self, rows: Sequence[Row], rounds: int, latencies: bool) -> list[Result[Row]]:
         """Measure every row of every receiver `rounds` times."""
         results = [Result(row) for row in rows]
         for number in range(1, rounds + 1):
@@ -93,7 +93,7 @@ class Bench:
         receiver.stop()
         return self._start(receiver)
 
-    def _measure(self, receiver: Receiver, result: Result, latencies: bool) -> float | None:
+    def _measure(self, receiver: Receiver, result: Result[Row], latencies: bool) -> float | None:
         """Instances acknowledged a second; none, with a note, if not all were or are kept."""
         row, key = result.row, receiver.profile.key
         try:
@@ -157,7 +157,7 @@ def _name(row: Row) -> str:
     return f"{row.instance}, {row.associations} assoc., {sender}"
 
 
-def _line(result: Result) -> str:
+def _line(result: Result[Row]) -> str:
     cells = [
         f"{key} {'failed' if rates[-1] is None else format(rates[-1], '.0f')}"
         for key, rates in result.rates.items()

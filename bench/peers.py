@@ -62,18 +62,28 @@ def peers(
         found.append(Storescp(folder / "storescp", pdu))
     else:
         absent.append(Absent("storescp", "`apt-get install dcmtk`"))
-    if orthanc_root:
-        inside = orthanc_root / "var" / "tmp" / f"pacsless-{folder.name}"
-        found.append(Orthanc(inside, ["/usr/sbin/Orthanc"], orthanc_root, pdu))
-    elif orthanc:
-        found.append(Orthanc(folder / "orthanc", orthanc, None, pdu))
+    newest = find_orthanc(folder, orthanc, orthanc_root, pdu)
+    if isinstance(newest, Absent):
+        absent.append(newest)
     else:
-        absent.append(Absent("Orthanc", "Debian 13's package, see `bench/README.md`"))
+        found.append(newest)
     if program := shutil.which(dicom_storescp):
         found.append(DicomStorescp(folder / "dicom-storescp", program, pdu))
     else:
         absent.append(Absent("dicom-storescp", "`cargo install dicom-storescp`"))
     return found, absent
+
+
+def find_orthanc(
+    folder: Path, command: list[str] | None, root: Path | None, pdu: int | None = None
+) -> Orthanc | Absent:
+    """Orthanc in a folder with a Debian, or by its command, if there is one."""
+    if root:
+        inside = root / "var" / "tmp" / f"pacsless-{folder.name}"
+        return Orthanc(inside, ["/usr/sbin/Orthanc"], root, pdu)
+    if command:
+        return Orthanc(folder / "orthanc", command, None, pdu)
+    return Absent("Orthanc", "Debian 13's package, see `bench/README.md`")
 
 
 def _says(*command: str) -> str:
@@ -161,8 +171,10 @@ class Orthanc(Receiver):
         )  # fmt: skip
         super().__init__(profile, folder)
         self._inside = Path("/") / folder.relative_to(root) if root else folder
-        (self._http_port,) = free_ports(1)
+        (self.http_port,) = free_ports(1)
         self._known = (0, 0)
+        self.more: dict[str, object] = {}
+        """Settings beside those it has here."""
 
     def start(self) -> None:
         self._known = (0, 0)
@@ -195,10 +207,11 @@ class Orthanc(Receiver):
             "DicomCheckCalledAet": False,
             "DicomThreadsCount": 16,
             "DefaultEncoding": "Utf8",
-            "HttpPort": self._http_port,
+            "HttpPort": self.http_port,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             **self._pdu,
+            **self.more,
         }
 
     def stored(self, least: int) -> int:
@@ -218,7 +231,7 @@ class Orthanc(Receiver):
 
     def _get(self, path: str) -> Any:
         try:
-            answer = _HTTP.request("GET", f"http://127.0.0.1:{self._http_port}{path}", timeout=30)
+            answer = _HTTP.request("GET", f"http://127.0.0.1:{self.http_port}{path}", timeout=30)
         except urllib3.exceptions.HTTPError:
             return None
         return json.loads(answer.data) if answer.status == 200 else None

@@ -52,9 +52,9 @@ def _rates(run: Run) -> str:
     return table([*_NAMES, *titles, *(one.title for one in run.absent)], rows)
 
 
-def _rate(result: Result, key: str) -> str:
+def _rate(result: Result[Row], key: str) -> str:
     known = [one for one in result.rates.get(key, ()) if one is not None]
-    return _spread(known, result.rate(key)) if known else "failed"
+    return spread(known, result.rate(key)) if known else "failed"
 
 
 def _ratios(run: Run) -> str:
@@ -63,9 +63,9 @@ def _ratios(run: Run) -> str:
     return table([*_NAMES, *(one.title for one in others)], rows)
 
 
-def _ratio(result: Result, peer: str) -> str:
+def _ratio(result: Result[Row], peer: str) -> str:
     known = result.ratios(peer)
-    return _spread(known, result.ratio(peer)) if known else "–"
+    return spread(known, result.ratio(peer)) if known else "–"
 
 
 def _bars(run: Run) -> str:
@@ -131,7 +131,8 @@ def _name(row: Row) -> tuple[str, str, str]:
     return row.instance, str(row.associations), "TCP_NODELAY" if row.nodelay else "default"
 
 
-def _spread(values: list[float], middle: float | None) -> str:
+def spread(values: list[float], middle: float | None) -> str:
+    """The middle of some values, and in brackets the lowest and the highest."""
     assert middle is not None
     if len(values) == 1:
         return number(middle)

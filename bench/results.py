@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from bench.peers import Absent
 from bench.receivers import Profile
@@ -32,21 +32,24 @@ class Row:
     nodelay: bool
 
 
+R = TypeVar("R")
+
+
 @dataclass(slots=True)
-class Result:
-    """What was measured in a row, by receiver.
+class Result(Generic[R]):
+    """What was measured in a row, by receiver or server.
 
     Attributes
     ----------
     rates
-        Acknowledged instances a second, of each round; none for a round that failed.
+        Instances or answers a second, of each round; none for a round that failed.
     latencies
         Milliseconds from request to response.
     settle
         Seconds from the last acknowledgement until Kafka had all events, of each round.
     """
 
-    row: Row
+    row: R
     rates: dict[str, list[float | None]] = field(default_factory=dict)
     latencies: dict[str, list[float]] = field(default_factory=dict)
     settle: list[float] = field(default_factory=list)
@@ -77,7 +80,7 @@ class Run:
     seconds: float
     profiles: list[Profile]
     absent: list[Absent]
-    results: list[Result]
+    results: list[Result[Row]]
     failures: list[str] = field(default_factory=list)
 
     def to_json(self) -> str:
@@ -99,7 +102,7 @@ class Run:
         data["results"] = [Result(**{**one, "row": Row(**one["row"])}) for one in data["results"]]
         return cls(**data)
 
-    def result(self, row: Row) -> Result | None:
+    def result(self, row: Row) -> Result[Row] | None:
         """The result of a row, if it was measured."""
         return next((one for one in self.results if one.row == row), None)
 
