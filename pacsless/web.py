@@ -271,14 +271,8 @@ def accel(
     """Answer with a file of the archive, byte for byte.
 
     Behind nginx the answer is a redirect to ``/internal/archive/<key>``, and nginx
-    sends the bytes; else they are streamed from here. Both honour Range.
-
-    Parameters
-    ----------
-    request, archive, key, content_type, headers
-        Which file, for whom, and how.
-    size
-        Its length, if the archive has just told it; it is asked otherwise.
+    sends the bytes; else they are streamed from here. Both honour Range. `size` is
+    the file's length, if the archive has just told it; it is asked otherwise.
 
     Raises
     ------
