@@ -58,7 +58,7 @@
           thumbnailRendering: 'thumbnail',
           thumbnailRequestStrategy: 'fetch',
           enableStudyLazyLoad: true,
-          supportsFuzzyMatching: false,
+          supportsFuzzyMatching: true,
           supportsWildcard: true,
           dicomUploadEnabled: true,
           singlepart: 'bulkdata,video,pdf',
