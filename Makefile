@@ -66,6 +66,7 @@ faults: setup-test ## Kill every part of a stack under load, 20 rounds, and repl
 docs: setup ## Renew the tables and the descriptions of the service made from code
 	@$(PYTHON) -m pacsless.readme README.md
 	@$(PYTHON) -m pacsless.capabilities schemas/dicomweb
+	@PYTHONPATH=.:scp-gateway $(PYTHON) -m scp_gateway.conformance docs/conformance.md
 
 lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
 	@$(LOCK) pyproject.toml --extra stack --extra plot --extra dev -o requirements/dev.txt

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,15 @@ BEGIN: Final = "<!-- functions: made by `make docs` -->"
 END: Final = "<!-- /functions -->"
 
 
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def table(functions: Iterable[FunctionSpec]) -> str:
     """Return the functions as a Markdown table."""
-    rows = [
-        "| function | triggered by | reads | writes | emits to |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for one in functions:
         trigger = ", ".join(f"`{topic}`" for topic in one.topics) or "HTTP, behind nginx"
         if one.schedule is not None:
@@ -29,11 +32,9 @@ def table(functions: Iterable[FunctionSpec]) -> str:
         if one.kind == "authorization":
             trigger = "HTTP, asked by nginx if OAuth2 is on"
         emits = ", ".join(f"`{topic}`" for topic in one.emitted_topics) or "–"
-        rows.append(
-            f"| [`{one.name}`](functions/{one.name}) | {trigger} | {one.reads or '–'} "
-            f"| {one.writes or '–'} | {emits} |"
-        )
-    return "\n".join(rows)
+        link = f"[`{one.name}`](functions/{one.name})"
+        rows.append((link, trigger, one.reads or "–", one.writes or "–", emits))
+    return markdown(("function", "triggered by", "reads", "writes", "emits to"), rows)
 
 
 def fill(text: str, made: str, begin: str = BEGIN, end: str = END) -> str:

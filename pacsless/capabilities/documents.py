@@ -6,7 +6,7 @@ import json
 from importlib import import_module
 from typing import Final
 
-from pacsless.capabilities import OF_NGINX, operations
+from pacsless.capabilities import OF_NGINX, Operation, operations
 from pacsless.capabilities.openapi import openapi
 from pacsless.capabilities.wadl import wadl
 from pacsless.functions import load_functions
@@ -14,21 +14,30 @@ from pacsless.functions import load_functions
 _NGINX: Final = "This description of the service."
 
 
-def documents() -> dict[str, str]:
-    """Return the documents by their files' names.
+def described() -> list[Operation]:
+    """Return every operation of the service.
 
     The functions' tables are found by their declarations, as the local stack finds
     the functions: nothing here imports one of them by name.
     """
-    described = {name: one.summary for name, one in load_functions().items() if one.kind == "http"}
     found = [
         one
-        for name in described
+        for name in _answering()
         for one in operations(name, import_module(f"functions.{name}.routes").ROUTES)
     ]
-    found += OF_NGINX
-    tags = {**described, "nginx": _NGINX}
+    return [*found, *OF_NGINX]
+
+
+def documents() -> dict[str, str]:
+    """Return the documents by their files' names."""
+    found = described()
+    tags = {**_answering(), "nginx": _NGINX}
     return {
         "openapi.json": json.dumps(openapi(found, tags), indent=1, ensure_ascii=False) + "\n",
         "capabilities.wadl": wadl(found),
     }
+
+
+def _answering() -> dict[str, str]:
+    """Functions that clients call, and what they are."""
+    return {name: one.summary for name, one in load_functions().items() if one.kind == "http"}
