@@ -71,7 +71,7 @@ def test_every_uid_is_registered() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
+    links = re.findall(r"\]\(([^)#:]+)[)#]", TEXT)
     assert links
     for link in links:
         assert (DOCUMENT.parent / link).is_file(), link

@@ -11,6 +11,7 @@ from pacsless.capabilities.documents import described
 from pacsless.dicom.transfer_syntaxes import STORABLE
 from pacsless.negotiation import Representation
 from pacsless.readme import markdown
+from pacsless.rendering.parameters import MAX_SIDE
 from scp_gateway.presentation import STORAGE
 
 _NONE: Final = "–"
@@ -131,7 +132,6 @@ def statuses() -> str:
 def limits() -> str:
     """What a request may ask for or bring."""
     query = import_module("functions.qido_rs.query")
-    rendered = import_module("functions.rendered.parameters")
     pictures = import_module("functions.rendered.retrieve")
     stow = import_module("functions.stow_rs.storing").StowSettings()
     return markdown(
@@ -139,7 +139,7 @@ def limits() -> str:
         [
             ("results of a search", f"{query.MOST_ANYWHERE:,}", _NONE),
             ("results of a search below a study", f"{query.MOST_WITHIN_STUDY:,}", _NONE),
-            ("side of a rendered picture", f"{rendered.MAX_SIDE:,} pixels", _NONE),
+            ("side of a rendered picture", f"{MAX_SIDE:,} pixels", _NONE),
             ("pictures of one answer", f"{pictures.MAX_PARTS:,}", _NONE),
             ("instance stored", f"{stow.max_object_mb:,} MiB", f"`{stow.PREFIX}MAX_OBJECT_MB`"),
             ("parts of a store request", f"{stow.max_parts:,}", f"`{stow.PREFIX}MAX_PARTS`"),
