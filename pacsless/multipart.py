@@ -8,6 +8,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_CRLF: Final = b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Multipart:
         """Bytes of the body, if they are known; stating them shows a client where it is cut off."""
         if not isinstance(self.parts, Sequence):
             return None
-        total = len(self._tail)
+        total = len(self._tail) - len(_CRLF)
         for part in self.parts:
             if part.length is None:
                 return None
@@ -64,6 +67,13 @@ class Multipart:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body."""
+        # What is before the first boundary is a preamble (RFC 2046 §5.1.1), even if it is an
+        # empty line, and dicomtrolley takes none.
+        chunks = self._chunks()
+        yield next(chunks).removeprefix(_CRLF)
+        yield from chunks
+
+    def _chunks(self) -> Iterator[bytes]:
         for part in self.parts:
             yield self._head(part)
             yield from part.body()

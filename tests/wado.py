@@ -78,9 +78,10 @@ def parts(response: TestResponse) -> list[tuple[dict[str, str], bytes]]:
         response.headers["Content-Type"],
     )
     assert boundary
-    body, found = response.data, []
+    assert response.data.startswith(b"--")  # no preamble, not even an empty line
+    body, found = b"\r\n" + response.data, []
     if "Content-Length" in response.headers:
-        assert int(response.headers["Content-Length"]) == len(body)
+        assert int(response.headers["Content-Length"]) == len(response.data)
     mark = b"\r\n--" + boundary[1].encode()
     while not body.startswith(mark + b"--\r\n"):
         assert body.startswith(mark + b"\r\n")

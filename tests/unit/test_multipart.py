@@ -44,7 +44,7 @@ def test_headers_are_spelt_as_cornerstone_compares_them() -> None:
     )
     multipart = Multipart([part], "application/octet-stream", "b")
     assert body_of(multipart) == (
-        b"\r\n--b\r\n"
+        b"--b\r\n"
         b"Content-Type: application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.80\r\n"
         b"Content-Length: 3\r\n"
         b"Content-Location: /dicom-web/studies/1/frames/1\r\n"
@@ -56,6 +56,7 @@ def test_the_length_is_the_bodys() -> None:
     parts = [Part("a/b", 5, lambda: [b"12", b"345"]), Part("a/b", 0, list)]
     multipart = Multipart(parts, "a/b")
     assert multipart.content_length == len(body_of(multipart))
+    assert Multipart([], "a/b").content_length == len(body_of(Multipart([], "a/b")))
 
 
 def test_an_unknown_part_makes_the_length_unknown() -> None:
@@ -102,7 +103,7 @@ def test_parts_of_an_iterator_are_made_as_their_turns_come() -> None:
     body = Multipart(parts(), "image/png", "b")
     assert body.content_length is None
     chunks = iter(body)
-    assert next(chunks).startswith(b"\r\n--b\r\n")
+    assert next(chunks).startswith(b"--b\r\n")
     assert made == [0]
     assert b"".join(chunks).endswith(b"\r\n--b--\r\n")
     assert made == [0, 1]
