@@ -37,6 +37,7 @@ missing_packages() {
     has mariadb || has mysql || echo mariadb-client
     if [ "$wanted" = test ]; then
         has chromium || echo chromium
+        has dciodvfy || echo dicom3tools
         has strace || echo strace
         has mkfs.xfs || echo xfsprogs
     fi

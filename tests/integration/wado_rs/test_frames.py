@@ -8,45 +8,23 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
-    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
 )
 
 from pacsless.identity import InstanceIdentity
+from tests import pydicom_reads
 from tests.dicom_files import bundled
 from tests.instances import encode, make_dataset, store_bytes
 from tests.wado import FRAMES, Pacs, parts
 
 
-def frame_bytes(path: Path) -> list[bytes] | None:
-    """Frames as another reader finds them, or None if the file has none we could compare."""
-    ds = pydicom.dcmread(path, force=True)
-    if "PixelData" not in ds or "TransferSyntaxUID" not in ds.get("file_meta", {}):
-        return None
-    frames = str(ds.get("NumberOfFrames") or 1)
-    if not frames.isdecimal():
-        return None
-    count = int(frames)
-    syntax = ds.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        return list(generate_frames(ds.PixelData, number_of_frames=count))
-    if syntax == ExplicitVRBigEndian or "BitsAllocated" not in ds:
-        return None
-    # PS3.3 §C.7.6.3.1.2: in YBR_FULL_422 two pixels share their chrominance.
-    samples = 2 if ds.PhotometricInterpretation == "YBR_FULL_422" else ds.SamplesPerPixel
-    size = ds.Rows * ds.Columns * samples * ds.BitsAllocated
-    if size % 8 or len(ds.PixelData) < size // 8 * count:
-        return None
-    return [ds.PixelData[n * size // 8 : (n + 1) * size // 8] for n in range(count)]
-
-
 @pytest.mark.parametrize(
-    "path", [path for path in bundled() if frame_bytes(path)], ids=lambda path: path.name
+    "path", [path for path in bundled() if pydicom_reads.frames(path)], ids=lambda path: path.name
 )
 def test_frames_are_the_bytes_another_reader_finds(pacs: Pacs, path: Path) -> None:
-    expected = frame_bytes(path)
+    expected = pydicom_reads.frames(path)
     assert expected
     content = path.read_bytes()
     identity = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
