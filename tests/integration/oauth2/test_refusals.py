@@ -94,8 +94,9 @@ INVALID: dict[str, Callable[[Issuer], str]] = {
     "expired": signed(exp=EXPIRED),
     "no end": signed(exp=None),
     "an end that is no number": signed(exp="tomorrow"),
-    "not valid yet": signed(nbf=int(time.time()) + 600),
-    "issued in the future": signed(iat=int(time.time()) + 600),
+    # Of now, not of when this module was read.
+    "not valid yet": bearer(lambda issuer: issuer.token(nbf=int(time.time()) + 600)),
+    "issued in the future": bearer(lambda issuer: issuer.token(iat=int(time.time()) + 600)),
     "another issuer": signed(iss="https://elsewhere.example"),
     "the issuer, almost": lambda issuer: f"Bearer {issuer.token(iss=issuer.url + '/')}",
     "no issuer": signed(iss=None),
