@@ -122,6 +122,8 @@ STATUSES: Final = {
     206: "The range that was asked for.",
     304: "What the client has is current.",
     400: "The request is malformed; the sentence says what is.",
+    401: "Where OAuth2 is on: there is no access token, or it is not good (any more).",
+    403: "Where OAuth2 is on: the access token does not allow it.",
     404: "There is no such resource.",
     406: "It cannot be sent as what Accept names; the sentence says as what it can.",
     408: "The request took too long to arrive.",
@@ -135,7 +137,7 @@ STATUSES: Final = {
     504: "The archive did not answer in time.",
 }
 """Every status a described operation is answered with; from 400 on, by a sentence of text/plain."""
-ANY_REQUEST: Final = (400, 404, 414, 500, 503, 504)
+ANY_REQUEST: Final = (400, 401, 403, 404, 414, 500, 503, 504)
 """Those that any request may get."""
 
 WADL: Final = Representation("application/vnd.sun.wadl+xml")
