@@ -145,7 +145,7 @@ QUERIES: list[tuple[str, Any]] = [
     (("select rn from (select row_number() over (order by rows desc) rn from dicom_image_meta) t"
      " order by rn limit 9, 1"), 10),
     (("select count(*) from information_schema.columns where table_schema = 'pacsless'"
-     " and table_name = 'wado_access_log'"), 15),
+     " and table_name = 'wado_access_log'"), 16),
     ("select @@max_allowed_packet", 16777216),
     ("select database()", "pacsless"),
     ("select 1 from dual", 1),
