@@ -26,7 +26,6 @@ from pacsless.storage import Limits, StorageService, incoming_owner, recover
 
 NAME: Final = "stow_rs"
 _LOOK_SECONDS: Final = 0.5
-_MOST_PROCESSES: Final = 1000
 _SEALING: Final = 8
 """Instances made durable at a time: a disk does several in the time of one."""
 _log: Final = logging.getLogger(__name__)
@@ -150,7 +149,8 @@ def _take_outbox(archive: Archive, spool: Path) -> tuple[str, Outbox]:
     instance in its hands.
     """
     taken: tuple[str, Outbox] | None = None
-    for name in _names(spool):
+    known = [one.name for one in outbox_folders(spool) if one.name.startswith(f"{NAME}-")]
+    for name in known:
         try:
             outbox = Outbox(spool / "outbox" / name)
         except OutboxOwned:
@@ -162,16 +162,13 @@ def _take_outbox(archive: Archive, spool: Path) -> tuple[str, Outbox]:
             taken = name, outbox
         else:
             outbox.close()
-    if taken is None:
-        raise Unavailable("no-outbox", "all outboxes are taken")
-    return taken
+    return taken or _make_outbox(spool, set(known))
 
 
-def _names(spool: Path) -> Iterator[str]:
-    """Names of the outboxes there are, and of one more."""
-    known = {one.name for one in outbox_folders(spool)}
+def _make_outbox(spool: Path, known: set[str]) -> tuple[str, Outbox]:
     for number in count():
         name = f"{NAME}-{number}"
-        yield name
-        if name not in known or number > _MOST_PROCESSES:
-            return
+        if name not in known:
+            with suppress(OutboxOwned):  # another process makes one, too
+                return name, Outbox(spool / "outbox" / name)
+    raise AssertionError("numbers do not end")

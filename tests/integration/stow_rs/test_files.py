@@ -14,13 +14,14 @@ import pytest
 from dicomweb_client import DICOMwebClient
 from pydicom.uid import CTImageStorage, generate_uid
 
+from pacsless.outbox import outbox_folders
 from pacsless.storage import Status
 from tests.dicom_files import samples
 from tests.eventually import eventually
 from tests.gateway import data_set
 from tests.instances import encode, make_dataset
 from tests.native_model import read
-from tests.services import require
+from tests.services import FunctionProcess, require
 from tests.stow import Stow, multipart, related, serve, told
 
 
@@ -239,6 +240,14 @@ def survive(stow: Stow) -> None:
         assert hashlib.sha256(content).hexdigest() in announced
     for content in stored:
         assert hashlib.sha256(content).hexdigest() in announced, "what is there is announced"
+
+
+def test_the_outbox_of_before_is_taken_again(tmp_path: Path) -> None:
+    function = FunctionProcess("stow_rs", tmp_path)
+    for _ in range(3):
+        function.start()
+        function.stop()
+    assert [one.name for one in outbox_folders(function.spool)] == ["stow_rs-0"]
 
 
 def test_every_sample_gets_an_answer(stow: Stow) -> None:
