@@ -112,13 +112,13 @@ def parse(given: Mapping[str, Sequence[str]]) -> Asked:
     values = {name: _single(name, given) for name in _SINGLE}
     lists = {name: [one for one in given.get(name, ()) if one] for name in _LISTS}
     if values["requestType"] != "WADO":
-        raise BadRequest("request-type", "requestType=WADO is missing")
+        raise BadRequest("request-type", "the query has no requestType=WADO")
     for name in _UIDS:
         if not values[name]:
-            raise BadRequest("missing", f"{name} is missing")
+            raise BadRequest("missing", f"the query has no {name}")
         valid_uid(values[name], name)
     if values["anonymize"] not in ("", "yes"):
-        raise BadRequest("anonymize", "anonymize is yes or not given")
+        raise BadRequest("anonymize", "the parameter anonymize is yes or not given")
     annotation, unknown = parse_annotation(lists["annotation"] + lists["imageAnnotation"])
     if values["anonymize"] and "patient" in annotation:
         raise BadRequest("anonymize", "what is anonymized cannot be annotated with the patient")
@@ -152,7 +152,7 @@ def parse(given: Mapping[str, Sequence[str]]) -> Asked:
 def _single(name: str, given: Mapping[str, Sequence[str]]) -> str:
     values = given.get(name, ())
     if len(values) > 1:
-        raise BadRequest("twice", f"{name} is given more than once")
+        raise BadRequest("twice", f"the parameter {name} is given more than once")
     return values[0] if values else ""
 
 
@@ -164,7 +164,9 @@ def _content_type(values: Sequence[str]) -> str:
             "content-type", "a contentType has no parameters here: see transferSyntax and charset"
         )
     if text and not any(parse_accept(text)):
-        raise BadRequest("content-type", "contentType names media types: image/jpeg,image/png")
+        raise BadRequest(
+            "content-type", "the parameter contentType names media types: image/jpeg,image/png"
+        )
     return text
 
 
@@ -173,14 +175,14 @@ def _number(name: str, values: Mapping[str, str]) -> int | None:
     if not text:
         return None
     if not _NUMBER.fullmatch(text) or int(text) < 1:
-        raise BadRequest("number", f"{name} is a whole number from 1")
+        raise BadRequest("number", f"the parameter {name} is a whole number from 1")
     return int(text)
 
 
 def _side(name: str, values: Mapping[str, str]) -> int | None:
     number = _number(name, values)
     if number is not None and number > MAX_SIDE:
-        raise BadRequest("viewport", f"{name} is {MAX_SIDE} at most")
+        raise BadRequest("viewport", f"the parameter {name} is {MAX_SIDE} at most")
     return number
 
 
@@ -200,10 +202,12 @@ def _window(center: str, width: str) -> Window | None:
     if not center and not width:
         return None
     if not center or not width:
-        raise BadRequest("window", "windowCenter and windowWidth are given together")
+        raise BadRequest("window", "the parameters windowCenter and windowWidth are given together")
     if not is_decimal(center) or not is_decimal(width):
-        raise BadRequest("window", "windowCenter and windowWidth are decimal numbers")
+        raise BadRequest(
+            "window", "the parameters windowCenter and windowWidth are decimal numbers"
+        )
     window = Window(float(center), float(width))
     if not window.is_valid:
-        raise BadRequest("window", "windowWidth is at least 1")
+        raise BadRequest("window", "the parameter windowWidth is at least 1")
     return window

@@ -125,7 +125,9 @@ def _send_image(retrieval: _Retrieval, opened: Opened) -> Response:
     if chosen == DICOM_ALONE:
         return _send_dicom(retrieval)
     if asked.frame is not None and asked.frame > frames:
-        raise BadRequest("frame-number", f"frameNumber is more than the {frames} there are")
+        raise BadRequest(
+            "frame-number", f"the parameter frameNumber is more than the {frames} there are"
+        )
     if asked.anonymize:
         require_anonymous_pixels(opened.header)
     headers, current = retrieval.conditional(chosen.media_type)
