@@ -22,7 +22,7 @@ from typing import Any
 from bench.cold_start import cold_starts
 from bench.end_to_end_report import BEGIN, END, Found, report
 from bench.gateway import REPOSITORY
-from bench.machine import facts, is_volatile
+from bench.machine import facts, prepare
 from bench.measure import say
 from bench.parts import processor_seconds
 from bench.receivers import free_ports
@@ -60,11 +60,7 @@ def main() -> None:
 def _measure(options: argparse.Namespace) -> Found:
     if options.plot:
         plot.require(options.plot)
-    if (load := os.getloadavg()[0]) > 0.25:
-        say(f"warning: the machine is busy with something else (load {load:.2f})")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    if is_volatile(options.folder):
-        raise SystemExit("bench: --folder lies in memory, where nothing is durable: name another")
+    load = prepare(options.folder)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.folder)).absolute()
     folder.chmod(0o755)  # PostgreSQL's user passes
     stack = StackSettings(home=folder / "home", ports=Ports.at(_base()))

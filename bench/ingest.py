@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.gateway import REPOSITORY, Broker, Gateway
 from bench.instances import Instances
-from bench.machine import Others, facts, is_volatile, memory_folder
+from bench.machine import Others, facts, memory_folder, prepare
 from bench.measure import Bench, say
 from bench.peers import peers
 from bench.receivers import Receiver
@@ -56,11 +56,7 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace) -> Run:
     start, others = time.monotonic(), Others()
-    if (load := os.getloadavg()[0]) > 0.25:
-        say(f"warning: the machine is busy with something else (load {load:.2f})")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    if is_volatile(options.folder):
-        raise SystemExit("bench: --folder lies in memory, where nothing is durable: name another")
+    load = prepare(options.folder)
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder))

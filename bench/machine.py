@@ -29,6 +29,25 @@ def is_volatile(folder: Path) -> bool:
     return file_system(folder) in _VOLATILE
 
 
+def prepare(folder: Path) -> float:
+    """Make the folder of a measurement; return the load average before it.
+
+    Raises
+    ------
+    SystemExit
+        If it lies in memory.
+    """
+    if (load := os.getloadavg()[0]) > 0.25:
+        print(
+            f"warning: the machine is busy with something else (load {load:.2f})",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_volatile(folder):
+        raise SystemExit("bench: --folder lies in memory, where nothing is durable: name another")
+    return load
+
+
 def memory_folder(needed: int) -> Path | None:
     """A folder in memory, if there is one with room for so many bytes."""
     folder = Path("/dev/shm")

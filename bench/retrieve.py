@@ -20,7 +20,7 @@ from pathlib import Path
 from bench import wrk
 from bench.gateway import REPOSITORY
 from bench.ingest import orthanc_command
-from bench.machine import Others, facts, is_volatile, memory_folder
+from bench.machine import Others, facts, memory_folder, prepare
 from bench.measure import say
 from bench.parts import processor_seconds
 from bench.peers import Absent, find_orthanc
@@ -64,11 +64,7 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace) -> Found:
     start, others = time.monotonic(), Others()
-    if (load := os.getloadavg()[0]) > 0.25:
-        say(f"warning: the machine is busy with something else (load {load:.2f})")
-    options.folder.mkdir(parents=True, exist_ok=True)
-    if is_volatile(options.folder):
-        raise SystemExit("bench: --folder lies in memory, where nothing is durable: name another")
+    load = prepare(options.folder)
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder))
