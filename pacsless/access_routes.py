@@ -57,9 +57,10 @@ def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
     if resource in _FIXED or not found:
         return _FIXED.get(resource, "other"), ("", "", "")
     about = uids(*(found[level] or "" for level in _PLURAL))
-    if method == "POST":
-        return "store_instances", about
     named = [level for level in _PLURAL if found[level]]
+    if method == "POST":
+        stored_to = ["/studies"] + [f"/studies/{found['study']}"] * (named == ["study"])
+        return "store_instances" if resource in stored_to else "other", about
     last = resource.rpartition("/")[2]
     if not found["rest"] and last in _PLURAL.values():
         return f"search_{last}", about

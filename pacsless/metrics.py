@@ -40,6 +40,12 @@ REQUEST_SECONDS: Final = Histogram(
     ["function", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+STORED: Final = Counter(
+    "pacsless_stow_instances",
+    "Instances that came by STOW-RS, by what became of them, and the reason told.",
+    ["outcome", "status"],
+)
+STORED_BYTES: Final = Counter("pacsless_stow_bytes", "Bytes of instances that came by STOW-RS.")
 TRIGGER_LAG: Final = Gauge(
     "pacsless_trigger_lag",
     "Events from the committed offset to the end, in the partitions this trigger holds.",

@@ -42,8 +42,9 @@ _NUMBERS: Final = {
 }  # fmt: skip
 _BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _DEEPEST: Final = 64
-_MOST_INLINE: Final = 16 << 20
-"""Bytes of a bulk value that is not one of the data set itself: pydicom holds those."""
+_MOST_HELD: Final = 16 << 20
+"""Bytes of an instance's bulk values that pydicom holds: all but binary ones of the data set
+itself. An attribute counts each time it names them."""
 
 
 @dataclass(slots=True)
@@ -62,6 +63,10 @@ class Bulk:
     def size(self) -> int:
         """Bytes in all."""
         return sum(length for _, length in self.pieces)
+
+    def read(self) -> bytes:
+        """Return the bytes themselves."""
+        return self.open().read(self.size)
 
     def open(self) -> BufferedReader:
         """Read the pieces as one, padded to an even length (PS3.5 §6.2)."""
@@ -150,7 +155,8 @@ def write_part10(
     """
     syntax = _transfer_syntax(model, bulk)
     try:
-        resolved = _resolved({tag: one for tag, one in model.items() if tag[:4] > "0002"}, bulk, 0)
+        own = {tag: one for tag, one in model.items() if tag[:4] > "0002"}
+        resolved = _Resolving(bulk).data_set(own)
         ds = _from_json(resolved, bulk)
         if not _is_ascii(resolved):
             ds.SpecificCharacterSet = "ISO_IR 192"
@@ -189,40 +195,45 @@ def _transfer_syntax(model: Mapping[str, Any], bulk: Mapping[str, Bulk]) -> str:
     return _DEFAULT_SYNTAX[one.media_type]
 
 
-def _resolved(model: Any, bulk: Mapping[str, Bulk], depth: int) -> dict[str, Any]:
-    """Put in what pydicom does not read from a bulk data handler."""
-    if depth > _DEEPEST:
-        raise ScanError("depth", f"sequences are nested deeper than {_DEEPEST}")
-    made: dict[str, Any] = {}
-    for tag, attribute in model.items():
-        vr = attribute["vr"]
-        if vr == "SQ":
-            items = [_resolved(item or {}, bulk, depth + 1) for item in attribute.get("Value", ())]
-            made[tag] = {"vr": vr, "Value": items}
-        elif "BulkDataURI" in attribute:
-            made[tag] = _put_in(vr, attribute, bulk, depth)
-        elif tag != "00080005" or not depth:
-            made[tag] = attribute
-    return made
+class _Resolving:
+    """Puts in what pydicom does not read from a bulk data handler."""
 
+    def __init__(self, bulk: Mapping[str, Bulk]) -> None:
+        self._bulk = bulk
+        self._held = 0
 
-def _put_in(
-    vr: str, attribute: Mapping[str, Any], bulk: Mapping[str, Bulk], depth: int
-) -> Mapping[str, Any]:
-    one = bulk.get(attribute["BulkDataURI"])
-    if one is None:
-        raise ScanError("bulk-data", "no part has the Content-Location of a BulkDataURI")
-    if vr in _BINARY and not depth:
-        return attribute
-    if one.size > _MOST_INLINE:
-        raise ScanError("bulk-data", f"bulk data of {vr} here has more than {_MOST_INLINE} bytes")
-    if vr in _BINARY:
-        return attribute
-    data = one.open().read(one.size)
-    if vr in _NUMBERS:
-        values = [value for (value,) in struct.iter_unpack(f"<{_NUMBERS[vr]}", data)]
-        return {"vr": vr, "Value": values}
-    return {"vr": vr, "Value": data.decode().rstrip(" \0").split("\\")}
+    def data_set(self, model: Any, depth: int = 0) -> dict[str, Any]:
+        if depth > _DEEPEST:
+            raise ScanError("depth", f"sequences are nested deeper than {_DEEPEST}")
+        made: dict[str, Any] = {}
+        for tag, attribute in model.items():
+            vr = attribute["vr"]
+            if vr == "SQ":
+                items = attribute.get("Value", ())
+                values = [self.data_set(item or {}, depth + 1) for item in items]
+                made[tag] = {"vr": vr, "Value": values}
+            elif "BulkDataURI" in attribute:
+                made[tag] = self._value(vr, attribute, depth)
+            elif tag != "00080005" or not depth:
+                made[tag] = attribute
+        return made
+
+    def _value(self, vr: str, attribute: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
+        one = self._bulk.get(attribute["BulkDataURI"])
+        if one is None:
+            raise ScanError("bulk-data", "no part has the Content-Location of a BulkDataURI")
+        if vr in _BINARY and not depth:
+            return attribute
+        self._held += one.size
+        if self._held > _MOST_HELD:
+            raise ScanError("bulk-data", f"nested bulk data has more than {_MOST_HELD} bytes")
+        if vr in _BINARY:
+            return attribute
+        data = one.read()
+        if vr in _NUMBERS:
+            values = [value for (value,) in struct.iter_unpack(f"<{_NUMBERS[vr]}", data)]
+            return {"vr": vr, "Value": values}
+        return {"vr": vr, "Value": data.decode().rstrip(" \0").split("\\")}
 
 
 def _from_json(model: dict[str, Any], bulk: Mapping[str, Bulk]) -> Dataset:

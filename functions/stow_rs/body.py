@@ -51,9 +51,11 @@ class Paced:
     Parameters
     ----------
     stream
-        The body. It raises `OSError` or `ValueError` if it is cut off.
+        The body. If it is cut off it raises `OSError` or `ValueError`, or just ends.
     hang_up
         Ends the connection, and thereby a read.
+    length
+        Bytes there must be, if that was said.
     clock
         Seconds.
     """
@@ -62,9 +64,11 @@ class Paced:
         self,
         stream: Readable,
         hang_up: Callable[[], None],
+        length: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream, self._hang_up, self._clock = stream, hang_up, clock
+        self._missing = length or 0
         self._since = float("inf")
         self._was_ended = False
 
@@ -80,13 +84,20 @@ class Paced:
         """
         self._since = self._clock()
         try:
-            return self._stream.read(size)
+            data = self._stream.read(size)
         except (OSError, ValueError):
-            if self._was_ended:
-                raise TooSlow("too-slow", "the request takes too long to arrive") from None
-            raise BadRequest("truncated", "the body of the request is cut off") from None
+            raise self._cut_off() from None
         finally:
             self._since = float("inf")
+        self._missing -= len(data)
+        if self._was_ended or (not data and self._missing > 0):
+            raise self._cut_off()
+        return data
+
+    def _cut_off(self) -> PacslessError:
+        if self._was_ended:
+            return TooSlow("too-slow", "the request takes too long to arrive")
+        return BadRequest("truncated", "the body of the request is cut off")
 
     @property
     def waited(self) -> float:

@@ -7,7 +7,8 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
+from ipaddress import ip_address
 from typing import Any, BinaryIO, Final, Self, cast
 
 from werkzeug.wrappers import Response
@@ -32,7 +33,7 @@ from pacsless.web import Request, plain
 _AT_A_TIME: Final = 4
 """Instances of a request that are made durable while the next ones come."""
 _MOST_ATTRIBUTES: Final = 16 << 20
-"""Bytes of attributes in one request: they are held in memory."""
+"""Bytes of attributes in one request."""
 _ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 
@@ -93,8 +94,7 @@ class Store:
 
     def __init__(self, request: Request, study: str, storing: Storing) -> None:
         self._request, self._study, self._storing = request, study, storing
-        remote = request.http.headers.get("X-Forwarded-For") or request.http.remote_addr or ""
-        self._sender = Sender(request.tenant, "", "", remote)
+        self._sender = Sender(request.tenant, "", "", _remote_address(request))
         self._sealing: deque[Future[Outcome]] = deque()
         self._outcomes: list[Outcome] = []
         self._open: Reception | None = None
@@ -111,6 +111,7 @@ class Store:
 
     def file(self, chunks: Iterable[bytes]) -> None:
         """Store one instance."""
+        self._count()
         reception = self._begin()
         for chunk in chunks:
             reception.write(chunk)
@@ -122,6 +123,7 @@ class Store:
         for event in events:
             match event:
                 case dict():
+                    self._count()
                     reception = self._begin()
                     media_type, _ = parse_media_type(event.get("content-type", DICOM))
                     if media_type != DICOM:
@@ -136,40 +138,29 @@ class Store:
     def attributes(self, events: Iterator[Headers | bytes | None], kind: str) -> None:
         """Store instances that are sent as attributes and bulk data."""
         bulk = BulkData(self._storing)
-        documents: list[bytearray] = []
-        document: bytearray | None = None
-        size = 0
         with closing(bulk):
             for event in events:
                 match event:
                     case dict():
                         self._count()
                         media_type, options = parse_media_type(event.get("content-type", kind))
-                        document = bytearray() if media_type == kind else None
-                        if document is None:
-                            bulk.begin(event.get("content-location", ""), media_type, options)
+                        if media_type == kind:
+                            bulk.begin_document()
                         else:
-                            documents.append(document)
-                    case None if document is None:
-                        bulk.end()
-                    case bytes() if document is None:
-                        bulk.write(event)
+                            bulk.begin(event.get("content-location", ""), media_type, options)
                     case bytes():
-                        assert document is not None
-                        document += event
-                        size += len(event)
-                        if size > _MOST_ATTRIBUTES:
-                            raise TooLarge(
-                                "attributes",
-                                f"attributes of more than {_MOST_ATTRIBUTES >> 20} MiB in one "
-                                "request: send application/dicom, or fewer instances at once",
-                            )
-            for one in documents:
-                for model in _models(bytes(one), kind):
-                    self._write(model, bulk.found)
+                        bulk.write(event)
+                    case None:
+                        bulk.end()
+            with self._storing.reading_attributes:
+                for one in bulk.documents:
+                    for number, model in enumerate(_models(one.read(), kind)):
+                        if number:  # the first is the part, which was counted
+                            self._count()
+                        self._write(model, bulk.found)
 
     def _write(self, model: Any, bulk: dict[str, Bulk]) -> None:
-        reception = self._begin(counted=True)
+        reception = self._begin()
         if isinstance(model, dict):
             reception.sop_class_uid = first_text(model, "00080016")
             reception.sop_instance_uid = first_text(model, "00080018")
@@ -192,13 +183,11 @@ class Store:
         if self._parts > self._storing.own.max_parts:
             raise TooLarge(
                 "too-many-parts",
-                f"the body has more than {self._storing.own.max_parts} parts; instances before "
-                "that are stored: send the others by another request",
+                f"the body has more than {self._storing.own.max_parts} parts or instances; those "
+                "before are stored: send the others by another request",
             )
 
-    def _begin(self, *, counted: bool = False) -> Reception:
-        if not counted:
-            self._count()
+    def _begin(self) -> Reception:
         self._open = File(self._storing.service, self._sender, self._study)
         return self._open
 
@@ -230,6 +219,14 @@ class Store:
         return Outcome(status, sop_class, sop_instance, study, instance_url(base, identity))
 
 
+def _remote_address(request: Request) -> str:
+    """Who sends; past nginx the header may say anything, and it is kept in events."""
+    for address in (request.http.headers.get("X-Forwarded-For"), request.http.remote_addr):
+        with suppress(ValueError):
+            return str(ip_address(address or ""))
+    return ""
+
+
 def _models(document: bytes, kind: str) -> Iterator[Any]:
     """Yield the instances of a part with attributes; an error for one that is none."""
     if kind == XML:
@@ -251,7 +248,7 @@ def _not_json() -> ScanError:
 
 
 class BulkData:
-    """Bulk data of a request, in a file without a name on the spool's disk.
+    """Bulk data of a request, and its attributes, in a file without a name on the spool's disk.
 
     Parts of one Content-Location belong together: frames in a codec's format are
     made fragments, one each (PS3.5 §A.4), and other data are joined.
@@ -259,11 +256,21 @@ class BulkData:
 
     def __init__(self, storing: Storing) -> None:
         self.found: dict[str, Bulk] = {}
+        self.documents: list[Bulk] = []
+        """The attributes."""
         self._service = storing.service
         self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=storing.spool))  # noqa: SIM115
         self._size = 0
         self._one = Bulk(self._file, "", "")
         self._began = 0
+        self._attributes = 0
+        """Bytes of all documents."""
+
+    def begin_document(self) -> None:
+        """Take a part that has attributes."""
+        self._one = Bulk(self._file, "", "")
+        self._began = self._size
+        self.documents.append(self._one)
 
     def begin(self, location: str, media_type: str, options: dict[str, str]) -> None:
         """Take a part."""
@@ -279,6 +286,14 @@ class BulkData:
         """Take some of its bytes."""
         self._size += len(data)
         self._service.check_size(self._size)
+        if self.documents and self._one is self.documents[-1]:
+            self._attributes += len(data)
+            if self._attributes > _MOST_ATTRIBUTES:
+                raise TooLarge(
+                    "attributes",
+                    f"attributes of more than {_MOST_ATTRIBUTES >> 20} MiB in one request: send "
+                    "application/dicom, or fewer instances at once",
+                )
         self._file.write(data)
 
     def end(self) -> None:

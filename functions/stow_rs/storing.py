@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ from typing import ClassVar, Final, Self
 import flask
 
 from functions.stow_rs.body import PATIENCE_SECONDS, Paced
+from pacsless import metrics
 from pacsless.archive import Archive, open_archive
 from pacsless.archive.files import FileArchive
 from pacsless.errors import Unavailable
 from pacsless.outbox import DiskSpace, Outbox, OutboxOwned, outbox_folders
 from pacsless.settings import FromEnviron, InvalidSetting, Settings
-from pacsless.storage import Limits, StorageService, incoming_owner, recover
+from pacsless.storage import Answer, Limits, StorageService, incoming_owner, recover
 
 NAME: Final = "stow_rs"
 _LOOK_SECONDS: Final = 0.5
@@ -78,7 +79,11 @@ class Storing:
         self.spool = spool
         self._bodies: set[Paced] = set()
         self.pool = ThreadPoolExecutor(_SEALING, thread_name_prefix="sealing")
-        threading.Thread(target=self._look_after, name="disks", daemon=True).start()
+        self.reading_attributes = threading.Lock()
+        """Of one request at a time: read, they take many times their bytes."""
+        # A disk that is stuck keeps whoever asks it waiting.
+        for name, look in (("disks", self._look_after_disks), ("bodies", self._look_after_bodies)):
+            threading.Thread(target=_keep_looking, args=(look,), name=name, daemon=True).start()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -98,7 +103,7 @@ class Storing:
             outbox,
             DiskSpace(folders, own.high_water_percent),
             incoming_owner(spool, name),
-            lambda answer, received: None,
+            _count,
             limits=Limits(own.max_object_mb << 20, own.max_tenant_mb << 20),
         )
         return cls(service, own, spool)
@@ -124,22 +129,36 @@ class Storing:
                 with suppress(OSError):  # it is gone
                     connection.shutdown(socket.SHUT_RD)
 
-        body = Paced(request.stream, hang_up)
+        body = Paced(request.stream, hang_up, request.content_length)
         self._bodies.add(body)
         try:
             yield body
         finally:
             self._bodies.discard(body)
 
-    def _look_after(self) -> None:
+    def _look_after_disks(self) -> None:
         """Ask the disks what they will take, and give the journal what they did not."""
-        while True:
-            time.sleep(_LOOK_SECONDS)
-            self.service.space.look()
-            self.service.outbox.settle()
-            for body in self._bodies.copy():
-                if body.waited > PATIENCE_SECONDS:
-                    body.end()
+        self.service.space.look()
+        self.service.outbox.settle()
+
+    def _look_after_bodies(self) -> None:
+        for body in self._bodies.copy():
+            if body.waited > PATIENCE_SECONDS:
+                body.end()
+
+
+def _count(answer: Answer, received: int) -> None:
+    metrics.STORED.labels(answer.outcome, f"{answer.status:04X}").inc()
+    metrics.STORED_BYTES.inc(received)
+
+
+def _keep_looking(look: Callable[[], None]) -> None:
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        try:
+            look()
+        except Exception:  # noqa: BLE001  # whatever it is, the next look may go well
+            _log.exception("what is looked after could not be")
 
 
 def _take_outbox(archive: Archive, spool: Path) -> tuple[str, Outbox]:

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from pydicom.datadict import keyword_for_tag
 
-from pacsless.dicom.values import NAME_GROUPS
+from pacsless.dicom.values import NAME_COMPONENTS, NAME_GROUPS
 
 _BEGIN: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -19,7 +19,6 @@ _BEGIN: Final = (
 )
 _END: Final = "</NativeDicomModel>\n"
 _CHUNK: Final = 1 << 16
-_NAME_COMPONENTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 # No reference can stand for these (XML 1.0 §2.2, §4.1); FF is text to DICOM (PS3.5 §6.1.3).
 _UNFIT: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # A parser makes a line feed of a bare one (XML 1.0 §2.11).
@@ -144,7 +143,7 @@ def _person_name(number: int, name: Mapping[str, str] | None) -> str:
 
 def _components(group: str) -> str:
     # A sixth component, which no name has, stays in the fifth.
-    parts = zip(_NAME_COMPONENTS, group.split("^", 4), strict=False)
+    parts = zip(NAME_COMPONENTS, group.split("^", 4), strict=False)
     return "".join(f"<{kind}>{_text(part)}</{kind}>" for kind, part in parts if part)
 
 

@@ -8,14 +8,15 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from pydicom.datadict import tag_for_keyword
 
 from pacsless.dicom.scan import ScanError
-from pacsless.dicom.values import NAME_GROUPS
+from pacsless.dicom.values import NAME_COMPONENTS, NAME_GROUPS
 
-_NAME_COMPONENTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _WHOLE: Final = frozenset({"SL", "SS", "SV", "UL", "US", "UV", "IS"})
 _REAL: Final = frozenset({"FL", "FD", "DS"})
 _TEXT: Final = frozenset({"DS", "IS"})
 """Numbers that are written as text, and so may be none."""
 _DEEPEST: Final = 64
+_MOST_MISSING: Final = 16
+"""Values of an attribute that are not written out: empty ones may be left out."""
 
 
 def from_native_model(document: bytes) -> dict[str, Any]:
@@ -70,7 +71,8 @@ def _data_set(parent: Element, depth: int) -> dict[str, Any]:
     if depth > _DEEPEST:
         raise ScanError("depth", f"sequences are nested deeper than {_DEEPEST}")
     found: dict[str, Any] = {}
-    blocks: dict[tuple[str, str], str] = {}
+    creators: dict[str, dict[str, str]] = {}
+    """Of each private group, by block."""
     for one in parent:
         if _name(one) != "DicomAttribute":
             raise ScanError("xml", "there is an element other than DicomAttribute")
@@ -79,32 +81,33 @@ def _data_set(parent: Element, depth: int) -> dict[str, Any]:
             tag = f"{tag_for_keyword(keyword) or 0:08X}"
         creator = one.get("privateCreator")
         if creator is not None and tag[4:6] == "00":
-            tag = _private(tag, creator, blocks, found)
+            group = tag[:4]
+            block = _block(creators.setdefault(group, {}), creator)
+            found.setdefault(f"{group}00{block}", {"vr": "LO", "Value": [creator]})
+            tag = f"{group}{block}{tag[6:]}"
         if len(tag) != 8 or len(vr) != 2 or tag == "00000000":
             raise ScanError("xml", "an attribute has no tag or no VR")
         found[tag] = _attribute(one, vr, depth)
+        if tag[4:6] == "00" and tag[6:] >= "10":
+            creators.setdefault(tag[:4], {})[tag[6:]] = _creator(found[tag])
     return dict(sorted(found.items()))
 
 
-def _private(
-    tag: str, creator: str, blocks: dict[tuple[str, str], str], found: dict[str, Any]
-) -> str:
-    """Give a private element the block of its creator, and the creator its element."""
-    group = tag[:4]
-    if (group, creator) not in blocks:
-        known = {
-            one[6:]: attribute.get("Value")
-            for one, attribute in found.items()
-            if one[:4] == group and one[4:6] == "00" and one[6:] >= "10"
-        }
-        mine = [block for block, value in known.items() if value == [creator]]
-        free = (f"{number:02X}" for number in range(0x10, 0x100) if f"{number:02X}" not in known)
-        block = mine[0] if mine else next(free, "")
-        if not block:
-            raise ScanError("xml", "a group has more private creators than it has room for")
-        found.setdefault(f"{group}00{block}", {"vr": "LO", "Value": [creator]})
-        blocks[group, creator] = block
-    return f"{group}{blocks[group, creator]}{tag[6:]}"
+def _block(creators: dict[str, str], creator: str) -> str:
+    """Return the block of a private creator, a free one if it has none (PS3.5 §7.8.1)."""
+    for block, known in creators.items():
+        if known == creator:
+            return block
+    for number in range(0x10, 0x100):
+        if (block := f"{number:02X}") not in creators:
+            creators[block] = creator
+            return block
+    raise ScanError("xml", "a group has more private creators than it has room for")
+
+
+def _creator(attribute: dict[str, Any]) -> str:
+    values = attribute.get("Value") or [None]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
 
 
 def _attribute(one: Element, vr: str, depth: int) -> dict[str, Any]:
@@ -129,9 +132,9 @@ def _attribute(one: Element, vr: str, depth: int) -> dict[str, Any]:
 
 
 def _number(child: Element, otherwise: int) -> int:
-    text = child.get("number", "")
-    number = int(text) if text.isdecimal() and len(text) < 9 else otherwise
-    if not 1 <= number <= otherwise + 1000:
+    text = child.get("number", str(otherwise))
+    number = int(text) if text.isdecimal() and len(text) < 9 else 0
+    if not 1 <= number <= otherwise + _MOST_MISSING:
         raise ScanError("xml", "a value has a number that cannot be")
     return number
 
@@ -154,6 +157,6 @@ def _person_name(one: Element) -> dict[str, str] | None:
     for group in one:
         if _name(group) in NAME_GROUPS:
             parts = {_name(part): part.text or "" for part in group}
-            text = "^".join(parts.get(component, "") for component in _NAME_COMPONENTS)
+            text = "^".join(parts.get(component, "") for component in NAME_COMPONENTS)
             name[_name(group)] = text.rstrip("^")
     return name or None

@@ -15,6 +15,8 @@ Value = str | int | float | None
 
 NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 """Component groups of a person's name, in their order (PS3.5 §6.2)."""
+NAME_COMPONENTS: Final = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+"""Components of a group, as the Native DICOM Model names them (PS3.19 Table A.1.5-2)."""
 
 BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 """VRs whose value is bytes, not values."""

@@ -3,7 +3,7 @@
 ::
 
     tokens: AccessTokens = resources.get(AccessTokens)
-    access = tokens.access(request.headers.get("Authorization"), scope_for(method, settings))
+    access = tokens.access(request.headers.get("Authorization"), request.method, named)
     access.tenant, access.user
 
 A token is a JWT in the header Authorization (RFC 6750 §2.1, RFC 9068), and nowhere

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import jwt
 
+from pacsless.errors import Unavailable
 from pacsless.oauth2.claims import Access, InvalidToken, Refused, Scopes, access, bearer
 from pacsless.oauth2.provider import Provider
 from pacsless.settings import Settings
@@ -56,7 +57,15 @@ class AccessTokens:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AccessTokens:
-        """Build it; nothing is asked of the provider before the first token comes."""
+        """Build it; nothing is asked of the provider before the first token comes.
+
+        Raises
+        ------
+        Unavailable
+            If no issuer is set.
+        """
+        if not settings.oauth2_issuer:
+            raise Unavailable("no-issuer", "PACSLESS_OAUTH2_ISSUER is not set: nothing is checked")
         return cls(
             Provider(settings.oauth2_issuer),
             settings.oauth2_audience,

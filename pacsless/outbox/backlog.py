@@ -59,15 +59,16 @@ class Backlog:
         timeout
             Seconds to wait for the first one.
         """
+        # In any case: those that are busy must not keep others from being found.
+        if time.monotonic() >= self._look_at:
+            self._look()
         found = self._take(limit)
         if not found:
             self._poll.poll(timeout * 1000)
             try:
                 os.eventfd_read(self._event)
             except BlockingIOError:
-                if time.monotonic() < self._look_at:
-                    return []  # nobody has written
-                self._look()
+                return []  # nobody has told of anything; the next call looks
             found = self._take(limit)
         return found
 

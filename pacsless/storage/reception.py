@@ -36,8 +36,9 @@ class Reception(ABC):
 
     Nothing raises but `pacsless.storage.ObjectTooLarge`: what goes wrong is kept
     for the answer, and the rest of the instance is read past, because a sender
-    listens only when it has sent all. The order is `write`…, `finish`, the answer
-    is sent, `conclude`; and `abandon`, in any case.
+    listens only when it has sent all. The order is `write`…, `finish`, `conclude`;
+    and `abandon`, in any case. Where there is one answer for each instance it is sent
+    before `conclude`, which the sender need not wait for.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ class Reception(ABC):
         return self._answer
 
     def conclude(self) -> None:
-        """Do what the sender need not wait for: it has its answer, or it is gone."""
+        """Note in the journal what became of it, and count it."""
         if self._answer is None:
             return
         self._mark(self._attempt(self._answer))

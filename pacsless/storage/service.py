@@ -106,7 +106,7 @@ def incoming_owner(spool: Path, name: str) -> str:
         except FileNotFoundError:
             known = ""
         if not known:
-            known = f"scp-gateway-{uuid.uuid4().hex[:12]}"
+            known = f"spool-{uuid.uuid4().hex[:12]}"
             put(spool, "id", known.encode())
     finally:
         os.close(folder)

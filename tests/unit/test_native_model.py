@@ -15,6 +15,7 @@ from pacsless.dicom.dicom_json import to_dicom_json
 from pacsless.dicom.header import read_header
 from pacsless.dicom.native_model import to_native_model
 from pacsless.dicom.read_native_model import from_native_model
+from pacsless.dicom.scan import ScanError
 from pacsless.errors import Unprocessable
 from pacsless.representations import native_models
 from pacsless.strict_json import dumps
@@ -276,3 +277,22 @@ def test_entries_are_read_when_their_parts_are_sent() -> None:
     for _ in range(4):
         next(sending)
     assert read_entries == [0, 1]
+
+
+def test_many_private_creators_are_read_in_no_time() -> None:
+    """A look through all that was read, for each of them, would take hours."""
+    rows = "".join(
+        f'<DicomAttribute tag="{group:04X}0001" vr="LO" privateCreator="C{number}"/>'
+        for group in range(0x0009, 0x0809, 2)
+        for number in range(200)
+    )
+    found = from_native_model(f"<NativeDicomModel>{rows}</NativeDicomModel>".encode())
+    assert len(found) == 2 * 0x400 * 200
+
+
+@pytest.mark.parametrize("number", ["0", "40", "1001", "9999999999"])
+def test_values_that_are_not_there_are_not_made_up(number: str) -> None:
+    value = f'<Value number="{number}">x</Value>'
+    document = f'<NativeDicomModel><DicomAttribute tag="00080060" vr="CS">{value}</DicomAttribute>'
+    with pytest.raises(ScanError):
+        from_native_model(f"{document}</NativeDicomModel>".encode())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pacsless.errors import Unavailable
 from pacsless.oauth2.claims import (
     Access,
     Forbidden,
@@ -18,6 +19,7 @@ from pacsless.oauth2.claims import (
     bearer,
     challenge,
 )
+from pacsless.oauth2.tokens import AccessTokens
 from pacsless.settings import InvalidSetting, Settings
 
 SCOPES = Scopes(read="r", store="s", delete="d")
@@ -129,3 +131,9 @@ def test_what_is_no_issuer(issuer: str) -> None:
 def test_a_name_is_one_word(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=f"PACSLESS_OAUTH2_{name} is not one plain word"):
         Settings.from_environ({f"PACSLESS_OAUTH2_{name}": value})
+
+
+def test_nothing_is_allowed_where_no_issuer_is_set() -> None:
+    """Else nginx would be told yes by a function that checks nothing."""
+    with pytest.raises(Unavailable):
+        AccessTokens.from_settings(Settings())

@@ -98,10 +98,33 @@ def test_who_is_too_slow_is_hung_up_on() -> None:
             assert ended == [True]
             raise OSError("the connection is gone")
 
-    body = Paced(Silent(), lambda: ended.append(True), lambda: now)
+    body = Paced(Silent(), lambda: ended.append(True), clock=lambda: now)
     with pytest.raises(TooSlow):
         body.read(10)
     assert body.waited == 0
+
+
+def test_who_is_hung_up_on_may_just_end() -> None:
+    """gunicorn gives no bytes, where a connection of a stated length ends."""
+
+    class Ending:
+        def read(self, size: int) -> bytes:
+            body.end()
+            return b""
+
+    body = Paced(Ending(), lambda: None, length=10)
+    with pytest.raises(TooSlow):
+        body.read(10)
+
+
+@given(st.binary(max_size=100), st.integers(0, 120))
+def test_a_body_is_as_long_as_was_said(data: bytes, length: int) -> None:
+    body = Paced(io.BytesIO(data[:length]), lambda: None, length=length)
+    if len(data) >= length:
+        assert b"".join(iter(lambda: body.read(7), b"")) == data[:length]
+    else:
+        with pytest.raises(BadRequest):
+            list(iter(lambda: body.read(7), b""))
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError])

@@ -201,6 +201,55 @@ def test_a_connection_that_is_cut_stores_what_was_whole(stow: Stow) -> None:
     assert not any(str(cut.SOPInstanceUID) in key for key in stow.stored())
 
 
+@pytest.mark.parametrize("past_nginx", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_file_that_is_cut_off_is_not_stored(stow: Stow, chunked: bool, past_nginx: bool) -> None:
+    """What is left of it would be a data set, cut off in its pixels."""
+    ds = make_dataset(bytes(300_000))
+    content = encode(ds)
+    port = stow.function.port if past_nginx else stow.front.port
+    path = "/studies" if past_nginx else "/dicom-web/studies"
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(content)}"
+    sent = content[:-100_000]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {DICOM}\r\n{length}\r\n\r\n".encode()
+            + (f"{len(sent):x}\r\n".encode() + sent + b"\r\n" if chunked else sent)
+        )
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(60)
+        try:
+            answer = connection.recv(65536)
+        except ConnectionResetError:
+            answer = b""
+    assert not answer or answer.startswith(b"HTTP/1.1 4"), answer
+    assert stow.store(encode(make_dataset())).status == 200, "by then it has been dealt with"
+    assert not any(str(ds.SOPInstanceUID) in key for key in stow.stored())
+    assert stow.post(content, DICOM).status == 200
+    assert content in stow.stored().values()
+
+
+def test_attributes_of_more_instances_than_are_taken(tight: Stow) -> None:
+    before = len(tight.attempts())
+    body = multipart(({"Content-Type": "application/dicom+json"}, b"[" + b"{}," * 5000 + b"{}]"))
+    answer = tight.post(body, related("application/dicom+json"))
+    assert answer.status == 413
+    assert len(tight.attempts()) - before <= 50
+
+
+def test_bulk_data_that_many_attributes_name(stow: Stow) -> None:
+    uri = {"vr": "UL", "BulkDataURI": "much"}
+    model = make_dataset().to_json_dict() | {f"0009{tag:04X}": uri for tag in range(0x1001, 0x1101)}
+    much = {"Content-Type": "application/octet-stream", "Content-Location": "much"}
+    body = multipart(
+        ({"Content-Type": "application/dicom+json"}, json.dumps(model).encode()),
+        (much, bytes(4 << 20)),
+    )
+    answer = stow.post(body, related("application/dicom+json"))
+    assert answer.status == 409
+    assert told(answer).FailedSOPSequence[0].FailureReason == Status.CANNOT_UNDERSTAND
+
+
 def test_slow_clients_keep_nobody_else_waiting(stow: Stow) -> None:
     connections = []
     stopping = threading.Event()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import signal
 import threading
 import zlib
 from pathlib import Path
 
 import pytest
+import urllib3
 from dicomweb_client import DICOMwebClient
 from pydicom.uid import CTImageStorage, generate_uid
 
@@ -74,6 +76,10 @@ def test_the_same_again_is_a_success_and_stored_once(stow: Stow) -> None:
     outcomes = [one.outcome for one in stow.attempts()[-3:]]
     assert outcomes == ["stored", "duplicate", "duplicate"]
     assert list(stow.stored().values()).count(content) == 1
+    page = urllib3.request("GET", f"http://{stow.function.address}/metrics").data.decode()
+    assert re.search(
+        r'pacsless_stow_instances_total{outcome="duplicate",status="0000"} [2-9]', page
+    )
 
 
 def test_other_content_of_a_stored_instance_is_kept_aside_and_told(stow: Stow) -> None:

@@ -20,6 +20,7 @@ from pacsless.outbox.entries import OldJournal
 from pacsless.outbox.journal import segment_path
 from pacsless.outbox.lines import framed
 from pacsless.outbox.reader import OutboxReader
+from tests.eventually import eventually
 from tests.outboxes import folder_of, journal_files, keep, promise, publish, record
 
 
@@ -123,6 +124,21 @@ def test_a_journal_that_cannot_be_read_for_a_moment_loses_no_entry(
     assert len(tried) >= nth
     assert backlog.depth.entries == 0
     outbox.close()
+
+
+def test_an_outbox_that_comes_later_is_found_while_others_are_busy(spool: Path) -> None:
+    folders = [spool / "outbox" / name for name in ("receiver-0", "stow_rs-0")]
+    first = Outbox(folders[0])
+    backlog = Backlog(lambda: [one for one in folders if one.is_dir()])
+    later = Outbox(folders[1])
+    later.note([record(1000)])
+
+    def taken() -> bool:
+        first.note([record(1)])
+        backlog.wake()
+        return record(1000) in publish(backlog)
+
+    eventually(taken)
 
 
 def test_an_outbox_that_cannot_be_read_holds_up_no_other(
