@@ -74,9 +74,9 @@ def write(
     changed = _write_studies(transaction, tags)
     # After the locks: of two batches on a study the later one gets the larger number.
     revision = int(transaction.run(sql.NEXT_REVISION)[0][0])
-    touched = _write_series(transaction, tags, revision)
-    studies = sorted({study_of(one) for one in tags})
-    transaction.run(sql.UPDATE_MODALITIES, rows=as_json(map(study_key, studies)))
+    touched, studies = _write_series(transaction, tags, revision)
+    if studies:
+        transaction.run(sql.UPDATE_MODALITIES, rows=as_json(map(study_key, sorted(studies))))
     ledger = _write_instances(transaction, reads, revision, digest)
     touched |= {one.series for one, entry in ledger.items() if entry.revision == revision}
     if touched:
@@ -122,7 +122,7 @@ def _write_studies(transaction: Transaction, tags: Sequence[Tags]) -> set[StudyK
             study_row(key, stated[key], patients[key], modalities[key]) for key in sorted(stated)
         ),
     )
-    changed, updates = set(), []
+    changed, updates, same = set(), [], []
     locked = transaction.run(sql.LOCK_STUDIES, rows=as_json(map(study_key, sorted(stated))))
     for tenant, study, patient_ids, described_by, count, attributes in locked:
         key = (tenant, study)
@@ -130,24 +130,35 @@ def _write_studies(transaction: Transaction, tags: Sequence[Tags]) -> set[StudyK
         wins = stated[key].beats(before)
         now = stated[key] if wins else before
         everyone = merge_patient_ids(patient_ids, patients[key])
-        if wins or everyone != patient_ids:
-            updates.append(study_row(key, now, everyone))
         if now.attributes != before.attributes:
             changed.add(key)
+            updates.append(study_row(key, now, everyone))
+        elif wins or everyone != patient_ids:
+            same.append(study_row(key, now, everyone))
     if updates:
         transaction.run(sql.UPDATE_STUDIES, rows=as_json(updates))
+    if same:
+        transaction.run(sql.DESCRIBE_STUDIES, rows=as_json(same))
     return changed
 
 
 def _write_series(
     transaction: Transaction, tags: Sequence[Tags], revision: int
-) -> set[SeriesIdentity]:
-    """Write the series and return those there were that are described differently now."""
+) -> tuple[set[SeriesIdentity], set[StudyKey]]:
+    """Write the series.
+
+    Returns
+    -------
+    set, set
+        Series there were that are described differently now; the studies that have
+        such or new ones.
+    """
     stated = best((one.identity.series, one.series) for one in tags)
     ordered = sorted(stated)
-    transaction.run(
+    inserted = transaction.run(
         sql.INSERT_SERIES, rows=as_json(series_row(one, stated[one], revision) for one in ordered)
     )
+    studies = {(tenant, study) for tenant, study in inserted}
     changed, updates = set(), []
     found = transaction.run(sql.READ_SERIES, rows=as_json(map(series_key, ordered)))
     for tenant, study, series, described_by, count, attributes in found:
@@ -157,9 +168,10 @@ def _write_series(
             updates.append(series_row(identity, now, revision))
             if now.attributes != attributes:
                 changed.add(identity)
+                studies.add((tenant, study))
     if updates:
         transaction.run(sql.UPDATE_SERIES, rows=as_json(updates))
-    return changed
+    return changed, studies
 
 
 def _write_instances(

@@ -49,10 +49,15 @@ SET described_by = EXCLUDED.described_by, stated = EXCLUDED.stated,
 WHERE (-EXCLUDED.stated, EXCLUDED.described_by) < (-patient.stated, patient.described_by)
 """
 
+# The words of names are made before ON CONFLICT looks: a study that is there, which
+# nearly every batch has, must not come that far.
 INSERT_STUDIES: Final = f"""
 INSERT INTO study (tenant_id, study_instance_uid, modalities, {_STUDY_KEYS}, {_DESCRIPTION})
 SELECT tenant_id, study_instance_uid, modalities, {_STUDY_KEYS}, {_DESCRIPTION}
-FROM {_rows("study")}
+FROM {_rows("study")} AS new
+WHERE NOT EXISTS (
+    SELECT FROM study AS old
+    WHERE old.tenant_id = new.tenant_id AND old.study_instance_uid = new.study_instance_uid)
 ORDER BY tenant_id, study_instance_uid
 ON CONFLICT DO NOTHING
 """
@@ -71,12 +76,21 @@ FROM {_rows("study")} AS new
 WHERE study.tenant_id = new.tenant_id AND study.study_instance_uid = new.study_instance_uid
 """
 
+DESCRIBE_STUDIES: Final = f"""
+UPDATE study SET (described_by, stated, patient_ids)
+    = (new.described_by, new.stated, new.patient_ids)
+FROM {_rows("study")} AS new
+WHERE study.tenant_id = new.tenant_id AND study.study_instance_uid = new.study_instance_uid
+"""
+"""Where the attributes are the same: no word of a name is made anew, and no index written."""
+
 INSERT_SERIES: Final = f"""
 INSERT INTO series ({_SERIES}, {_SERIES_KEYS}, {_DESCRIPTION}, revision)
 SELECT {_SERIES}, {_SERIES_KEYS}, {_DESCRIPTION}, revision
 FROM {_rows("series")}
 ORDER BY {_SERIES}
 ON CONFLICT DO NOTHING
+RETURNING tenant_id, study_instance_uid
 """
 
 READ_SERIES: Final = f"""

@@ -51,6 +51,8 @@ def name_key(group: str) -> str:
     >>> name_key("MÜLLER^Hans^^"), name_key("Mu\u0308ller^HANS"), name_key("ヤマダ^タロウ")
     ('muller^hans', 'muller^hans', 'やまだ^たろう')
     """
+    if not group:
+        return ""  # four of a study's six are
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", group).casefold())
     bare = _MARKS.sub("", unicodedata.normalize("NFD", folded))
     folded = unicodedata.normalize("NFC", bare).translate(_LETTERS)
