@@ -19,8 +19,9 @@ Snapshot = dict[str, Row]
 """Everything that is made from events: a table and key, or a path, to what it holds."""
 
 _TABLES: Final = """
-SELECT t.relname::text, coalesce(array_agg(a.attname::text) FILTER (WHERE a.attname IS NOT NULL),
-                                 '{}')
+SELECT t.relname::text,
+    coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attname IS NOT NULL),
+             '{}')
 FROM pg_class t
 LEFT JOIN pg_index i ON i.indrelid = t.oid AND i.indisprimary
 LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
