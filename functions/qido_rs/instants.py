@@ -31,16 +31,19 @@ def instants(matches: Sequence[Match], timezone: int | None, statement: Statemen
         Where the values are bound.
     """
     found = []
-    times = {one.key.column: one for one in matches if one.key.kind is Kind.TIME}
+    times = [one for one in matches if one.key.kind is Kind.TIME]
     for date in (one for one in matches if one.key.kind is Kind.DATE):
-        time = times.get(_other(date))
-        if time and date.form and time.form == date.form:
-            del times[_other(date)]
+        time = next((one for one in times if _one_moment(date, one)), None)
+        if time:
+            times.remove(time)
             found.append(_combined(date, time, timezone, statement))
         else:
             found.append(_alone(date, timezone, statement))
-    found += [_alone(one, timezone, statement) for one in matches if one in times.values()]
-    return found
+    return found + [_alone(one, timezone, statement) for one in times]
+
+
+def _one_moment(date: Match, time: Match) -> bool:
+    return bool(date.form) and time.form == date.form and time.key.column == _other(date)
 
 
 def _combined(date: Match, time: Match, timezone: int | None, statement: Statement) -> str:

@@ -68,8 +68,9 @@ def _sequences(
         inner += _sequences(item, deeper, depth + 1, statement)
         if depth == 0:
             found.append(f"{attributes} ? '{tag}'")
-            if exact := {one.key.tag: {"Value": [one.any_of[0]]} for one in here if one.any_of}:
-                # Containment is what an index serves.
+            # Containment is what an index serves; of several values, it would ask for all.
+            single = [one for one in here if len(one.any_of) == 1]
+            if exact := {one.key.tag: {"Value": list(one.any_of)} for one in single}:
                 contained = statement.bind(json.dumps({"Value": [exact]}))
                 found.append(f"{sequence} @> CAST({contained} AS jsonb)")
         found.append(

@@ -30,7 +30,11 @@ def private(**values: object) -> Dataset:
 @pytest.fixture(scope="module")
 def various(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site(FileArchive(tmp_path_factory.mktemp("archive")), postgres.settings)
-    code = [request(CodeValue="CT1", CodingSchemeDesignator="99X", CodeMeaning="Head")]
+    code = [
+        request(
+            CodeValue="CT1", CodingSchemeDesignator="99X", CodeMeaning="Head", ContextUID="1.2.3"
+        )
+    ]
     inner = [request(LocalNamespaceEntityID="North")]
     with override({Archive: made.archive, Database: made.database, Settings: made.settings}):
         made.add(
@@ -168,6 +172,10 @@ ISSUER = "OtherPatientIDsSequence.IssuerOfPatientIDQualifiersSequence.UniversalE
         ("ProcedureCodeSequence.CodeValue=CT1&ProcedureCodeSequence.CodeMeaning=Foot", []),
         ("IssuerOfAccessionNumberSequence.LocalNamespaceEntityID=North", ["1.2"]),
         ("OtherPatientIDsSequence.PatientID=X-8", ["1.2"]),
+        ("ProcedureCodeSequence.ContextUID=1.2.3,9.9", ["1.1"]),
+        ("ProcedureCodeSequence.ContextUID=9.9,1.2.3", ["1.1"]),
+        ("ProcedureCodeSequence.ContextUID=9.8,9.9", []),
+        ("OtherPatientIDsSequence.PatientID=X-9&OtherPatientIDsSequence.PatientID=X-8", []),
         (f"OtherPatientIDsSequence.PatientID=X-9&{ISSUER}=1.2.3", ["1.2"]),
         # The identifier and the issuer of two items.
         (f"OtherPatientIDsSequence.PatientID=X-8&{ISSUER}=1.2.3", []),
@@ -190,6 +198,11 @@ def test_sequences(various: Site, query: str, expected: list[str]) -> None:
         ("StudyDate=20240301-20240302&StudyTime=2300-", ["1.1"]),
         ("StudyDate=20240302&StudyTime=0800-1000", ["1.2"]),
         ("StudyTime=2300-", ["1.1", "1.4"]),
+        # Each of several has to match, whichever comes last.
+        ("StudyTime=0800-&StudyTime=-1000", ["1.2"]),
+        ("StudyTime=-1000&StudyTime=0800-", ["1.2"]),
+        ("StudyDate=20240301-&StudyTime=2300-&StudyTime=-1000", ["1.2"]),
+        ("StudyDate=20240301-&StudyDate=-20240301", ["1.1"]),
     ],
 )
 def test_a_date_and_a_time_are_one_moment(various: Site, query: str, expected: list[str]) -> None:
