@@ -174,8 +174,8 @@ class _Measurement:
                 # What was read last has taken the place of this in everybody's memory.
                 walk.read(clients, _WARM_UP, self._folder)
                 server.settle()
-            before = processor_seconds(server.stack) if isinstance(server, Pacsless) else {}
             while True:
+                before = processor_seconds(server.stack) if isinstance(server, Pacsless) else {}
                 reading = walk.read(clients, seconds, self._folder)
                 if reading.requests >= 2 * clients or seconds >= _LONGEST:
                     break

@@ -245,7 +245,7 @@ def report(found: Found) -> str:
         for size in found.times
         for cell in ("found", "p50", "p95", "least")
     ]
-    verdict = f"not met by: {', '.join(late)}" if late else "met by all"
+    verdict = f"not met by: {'; '.join(late)}" if late else "met by all"
     return "\n\n".join(
         [
             f"Milliseconds of a page of at most 101 studies, {found.requests} requests each.",
