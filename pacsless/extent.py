@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -76,14 +76,20 @@ def value_extent(file: BinaryIO, value: BulkValue | bytes) -> Extent:
     return Extent(file, [(value.offset, value.length)])
 
 
-def extent_response(request: Request, body: Extent, content_type: str) -> Response:
+def extent_response(
+    request: Request, body: Extent, content_type: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """Stream pieces of a file by themselves, or the range of them that is asked for.
 
     The file is closed with the response.
     """
-    headers = {**VARY, "Accept-Ranges": "bytes"}
+    headers = {**VARY, "Accept-Ranges": "bytes", **(headers or {})}
     total = body.length
     asked = request.http.range
+    # RFC 9110 §13.1.5: a range is of what the client has the rest of, or all is sent.
+    wanted = request.http.headers.get("If-Range")
+    if wanted is not None and wanted.strip() != headers.get("ETag"):
+        asked = None
     # One range only: RFC 9110 §14.2 lets a server ignore the header.
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         response = Response(body.read(), 200, headers, content_type=content_type)

@@ -16,6 +16,7 @@ from typing import Final
 from pacsless.errors import NotAcceptable
 
 MULTIPART: Final = "multipart/related"
+DICOM: Final = "application/dicom"
 OCTET_STREAM: Final = "application/octet-stream"
 ANY: Final = "*"
 

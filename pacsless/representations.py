@@ -8,6 +8,7 @@ from typing import Final
 
 from pacsless.dicom.dataset import Header
 from pacsless.dicom.native_model import to_native_model
+from pacsless.dicom.transfer_syntaxes import STORABLE, lookup
 from pacsless.errors import Unprocessable
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import Representation
@@ -21,6 +22,8 @@ ATTRIBUTES: Final = (
     Representation(_NATIVE_MODEL, multipart=True),
 )
 """Best first: who asks for nothing in particular gets DICOM JSON."""
+
+VIDEOS: Final = tuple(sorted({lookup(uid).media_type for uid in STORABLE if lookup(uid).is_video}))
 
 DOCUMENTS: Final = ("application/pdf", "model/mtl", "model/obj", "model/stl")
 """Encapsulated documents that come under their own media type, too.

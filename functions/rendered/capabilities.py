@@ -7,10 +7,9 @@ from typing import Final
 from pacsless.capabilities import ACCEPT, ANNOTATION, Capability, Parameter
 from pacsless.negotiation import Representation
 from pacsless.rendering.parameters import MAX_SIDE
-from pacsless.rendering.picture import GIF, JPEG, PNG
+from pacsless.rendering.picture import PICTURES
 
-SINGLE: Final = tuple(Representation(one) for one in (JPEG, PNG, GIF))
-PARTS: Final = tuple(Representation(one, multipart=True) for one in (JPEG, PNG, GIF))
+PARTS: Final = tuple(Representation(one.media_type, multipart=True) for one in PICTURES)
 
 _PARAMETERS: Final = (
     ACCEPT,
@@ -35,7 +34,7 @@ def rendered(level: str) -> Capability:
     summary = f"Retrieve Rendered {level}"
     if level in ("Study", "Series"):
         return Capability(summary, PARTS, _PARAMETERS, (406,))
-    return Capability(summary, SINGLE + PARTS, _PARAMETERS, (304, 406))
+    return Capability(summary, PICTURES + PARTS, _PARAMETERS, (304, 406))
 
 
 _OF_THUMBNAILS: Final = tuple(one for one in _PARAMETERS if one is not ANNOTATION)
@@ -43,4 +42,4 @@ _OF_THUMBNAILS: Final = tuple(one for one in _PARAMETERS if one is not ANNOTATIO
 
 def thumbnail(level: str) -> Capability:
     """One small picture."""
-    return Capability(f"Retrieve {level} Thumbnail", SINGLE, _OF_THUMBNAILS, (304, 406))
+    return Capability(f"Retrieve {level} Thumbnail", PICTURES, _OF_THUMBNAILS, (304, 406))

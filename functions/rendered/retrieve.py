@@ -16,15 +16,17 @@ from typing import Final
 
 from werkzeug.wrappers import Response
 
-from functions.rendered.capabilities import PARTS, SINGLE
+from functions.rendered.capabilities import PARTS
 from pacsless.archive import Archive
 from pacsless.cache import Cache
+from pacsless.conditional import PRIVATE, conditional
 from pacsless.dicomweb import instance_url
 from pacsless.errors import BadRequest, PacslessError
 from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import Representation
 from pacsless.rendering.parameters import Parameters, parse_parameters
+from pacsless.rendering.picture import PICTURES
 from pacsless.rendering.render import open_image, render
 from pacsless.web import Request, multipart_response
 
@@ -70,7 +72,7 @@ class Asked:
     @property
     def headers(self) -> dict[str, str]:
         """Headers of every answer."""
-        headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+        headers = {"Vary": "Accept", **PRIVATE}
         if self.parameters.unsupported:
             # What is not burned in, or not done, is said (PS3.18 §8.3.5.1).
             told = ", ".join(self.parameters.unsupported)
@@ -98,7 +100,7 @@ def retrieve_rendered_instance(
     request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a picture of an instance, or as parts one of each of its frames."""
-    asked = Asked.of(request, archive, cache, SINGLE + PARTS)
+    asked = Asked.of(request, archive, cache, PICTURES + PARTS)
     stored = find_instance(archive, request.tenant, study, series, sop)
     if not asked.chosen.multipart:
         return _send_one(asked, [stored])
@@ -119,7 +121,7 @@ def retrieve_rendered_frames(
 ) -> Response:
     """Send a picture of each frame asked for."""
     numbers = parse_frame_list(frames)
-    offers = SINGLE + PARTS if len(numbers) == 1 else PARTS
+    offers = PICTURES + PARTS if len(numbers) == 1 else PARTS
     asked = Asked.of(request, archive, cache, offers)
     stored = find_instance(archive, request.tenant, study, series, sop)
     if not asked.chosen.multipart:
@@ -134,7 +136,7 @@ def retrieve_thumbnail_study(
     request: Request, study: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a small picture that stands for a study."""
-    asked = Asked.of(request, archive, cache, SINGLE)
+    asked = Asked.of(request, archive, cache, PICTURES)
     return _send_one(asked, find_instances(archive, request.tenant, study), thumbnail=True)
 
 
@@ -142,7 +144,7 @@ def retrieve_thumbnail_series(
     request: Request, study: str, series: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a small picture that stands for a series."""
-    asked = Asked.of(request, archive, cache, SINGLE)
+    asked = Asked.of(request, archive, cache, PICTURES)
     return _send_one(asked, find_instances(archive, request.tenant, study, series), thumbnail=True)
 
 
@@ -150,7 +152,7 @@ def retrieve_thumbnail_instance(
     request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
 ) -> Response:
     """Send a small picture of an instance."""
-    asked = Asked.of(request, archive, cache, SINGLE)
+    asked = Asked.of(request, archive, cache, PICTURES)
     stored = find_instance(archive, request.tenant, study, series, sop)
     return _send_one(asked, [stored], thumbnail=True)
 
@@ -167,7 +169,7 @@ def retrieve_thumbnail_frames(
 ) -> Response:
     """Send a small picture of a frame, of several the first (PS3.18 §10.4.3.3.4: one only)."""
     number = parse_frame_list(frames)[0]
-    asked = Asked.of(request, archive, cache, SINGLE)
+    asked = Asked.of(request, archive, cache, PICTURES)
     stored = find_instance(archive, request.tenant, study, series, sop)
     return _send_one(asked, [stored], number, thumbnail=True)
 
@@ -176,17 +178,18 @@ def _send_one(
     asked: Asked, found: Sequence[Stored], frame: int | None = None, *, thumbnail: bool = False
 ) -> Response:
     """Send one picture; of several instances, of the first that has one."""
-    media_type, headers = asked.chosen.media_type, asked.headers
+    media_type = asked.chosen.media_type
     # Of what is asked and of the versions of files: known before anything is decoded.
     digest = hashlib.sha256(
         repr((_VERSION, thumbnail, frame, asked.parameters, media_type)).encode()
     )
     for one in found:
         digest.update(f"{one.version}\n".encode())
-    tag = digest.hexdigest()[:32]
-    headers |= {"ETag": f'"{tag}"', **_REVALIDATED}
-    if asked.request.http.if_none_match.contains_weak(tag):
-        return Response(None, 304, headers)
+    headers, current = conditional(
+        asked.request, asked.headers | _REVALIDATED, digest.hexdigest()[:32]
+    )
+    if current:
+        return current
     targets = [(one, () if frame is None else (frame,)) for one in candidates(found)]
     _, _, data = next(_pictures(asked, targets, lenient=True, thumbnail=thumbnail))
     return Response(data, 200, headers, content_type=media_type)

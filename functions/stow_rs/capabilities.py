@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from pacsless.capabilities import ACCEPT, Body, Capability
-from pacsless.negotiation import Representation
+from pacsless.negotiation import DICOM, Representation
 
-DICOM: Final = "application/dicom"
 JSON: Final = "application/dicom+json"
 XML: Final = "application/dicom+xml"
 

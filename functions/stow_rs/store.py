@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from functions.stow_rs.attributes import Bulk, first_text, write_part10
 from functions.stow_rs.body import CHUNK, Headers, Inflated, Readable, read_parts
-from functions.stow_rs.capabilities import ANSWERS, BODIES, DICOM, XML
+from functions.stow_rs.capabilities import ANSWERS, BODIES, XML
 from functions.stow_rs.files import File
 from functions.stow_rs.outcome import Outcome, http_status, response_module
 from functions.stow_rs.storing import Storing
@@ -25,7 +25,7 @@ from pacsless.dicom.scan import ScanError
 from pacsless.dicomweb import instance_url
 from pacsless.errors import BadRequest, TooLarge
 from pacsless.identity import InstanceIdentity
-from pacsless.negotiation import MULTIPART, Representation, parse_media_type
+from pacsless.negotiation import DICOM, MULTIPART, Representation, parse_media_type
 from pacsless.storage import Reception, Refused, Sender, Status, uid_or_nothing
 from pacsless.strict_json import loads
 from pacsless.web import Request, plain

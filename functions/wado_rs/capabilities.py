@@ -6,18 +6,17 @@ from typing import Final
 
 from pacsless.capabilities import ACCEPT, DICOM_JSON, Capability
 from pacsless.dicom.transfer_syntaxes import STORABLE, lookup
-from pacsless.negotiation import OCTET_STREAM, Representation
-from pacsless.representations import ATTRIBUTES, DOCUMENTS
+from pacsless.negotiation import DICOM, OCTET_STREAM, Representation
+from pacsless.representations import ATTRIBUTES, DOCUMENTS, VIDEOS
 
-_DICOM: Final = Representation("application/dicom", multipart=True)
-_DICOM_ALONE: Final = Representation("application/dicom")
+_DICOM: Final = Representation(DICOM, multipart=True)
+_DICOM_ALONE: Final = Representation(DICOM)
 _SYNTAXES: Final = [lookup(uid) for uid in STORABLE]
 # As `frame_offers` has them: octet stream before what the frames are stored as.
 _FRAMES: Final = (
     OCTET_STREAM,
     *sorted({one.media_type for one in _SYNTAXES if not one.is_video} - {OCTET_STREAM}),
 )
-_VIDEOS: Final = tuple(sorted({one.media_type for one in _SYNTAXES if one.is_video}))
 
 
 def _both(*media_types: str) -> tuple[Representation, ...]:
@@ -37,7 +36,7 @@ INSTANCE: Final = Capability(
 )
 FRAMES: Final = Capability("Retrieve Frames", _both(*_FRAMES), (ACCEPT,), _RANGES)
 BULK_DATA: Final = Capability(
-    "Retrieve Bulkdata", _both(*_FRAMES, *_VIDEOS, *DOCUMENTS), (ACCEPT,), _RANGES
+    "Retrieve Bulkdata", _both(*_FRAMES, *VIDEOS, *DOCUMENTS), (ACCEPT,), _RANGES
 )
 
 

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response
 
 from pacsless.archive import Archive, Stat
 from pacsless.cache import Cache
+from pacsless.conditional import PRIVATE, conditional
 from pacsless.dicom import document
 from pacsless.entries import EntryMemory
 from pacsless.errors import NotFound, Unprocessable
@@ -179,17 +180,16 @@ def _send_document(
     version = f"{stat.size:x}-{stat.modified:.6f}"
     if chosen.multipart:
         return _send_native_models(request, archive.open(stat.key), version)
-    headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "private, no-cache"}
+    headers = {"Vary": "Accept, Accept-Encoding", **PRIVATE}
     if request.accelerated and archive.local_path(stat.key) is not None:
         return accel(request, archive, stat.key, chosen.content_type, headers, size=stat.size)
     key, tag = stat.key, version
     if request.http.accept_encodings["gzip"] and archive.stat(f"{key}.gz") is not None:
         key, tag = f"{key}.gz", f"{tag}-gzip"
         headers["Content-Encoding"] = "gzip"
-    headers["ETag"] = f'"{tag}"'
-    if request.http.if_none_match.contains_weak(tag):
-        headers.pop("Content-Encoding", None)
-        return Response(None, 304, headers)
+    headers, current = conditional(request, headers, tag)
+    if current:
+        return current
     return accel(request, archive, key, chosen.content_type, headers)
 
 
@@ -198,11 +198,8 @@ def _send(request: Request, content: bytes, chosen: Representation) -> Response:
     digest = hashlib.sha256(content).hexdigest()[:32]
     if chosen.multipart:
         return _send_native_models(request, io.BytesIO(content), digest)
-    response = Response(content, 200, content_type=chosen.content_type)
-    response.headers["Vary"] = "Accept, Accept-Encoding"
-    response.headers["Cache-Control"] = "private, no-cache"
-    response.set_etag(digest)
-    return response.make_conditional(request.http.environ)
+    headers, current = conditional(request, {"Vary": "Accept, Accept-Encoding"}, digest)
+    return current or Response(content, 200, headers, content_type=chosen.content_type)
 
 
 def _send_native_models(request: Request, content: BinaryIO, version: str) -> Response:
@@ -210,11 +207,10 @@ def _send_native_models(request: Request, content: BinaryIO, version: str) -> Re
 
     The ETag is a weak one: the boundary is another each time.
     """
-    tag = f"{version}-xml"
-    headers = VARY | {"Cache-Control": "private, no-cache", "ETag": f'W/"{tag}"'}
-    if request.http.if_none_match.contains_weak(tag):
+    headers, current = conditional(request, VARY, f"{version}-xml", weak=True)
+    if current:
         content.close()
-        return Response(None, 304, headers)
+        return current
     entries = document.read_lines(content)
     first = next(entries, None)
     if first is None:

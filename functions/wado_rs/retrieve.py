@@ -10,7 +10,6 @@ is uncompressed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from werkzeug.wrappers import Response
 
@@ -28,10 +27,8 @@ from pacsless.instances import (
     stored_syntax,
 )
 from pacsless.multipart import Multipart, Part
-from pacsless.negotiation import ANY, Representation
+from pacsless.negotiation import ANY, DICOM, Representation
 from pacsless.web import Request, accel, multipart_response
-
-DICOM: Final = "application/dicom"
 
 
 def retrieve_study(request: Request, study: str, *, archive: Archive, cache: Cache) -> Response:

@@ -6,17 +6,14 @@ from typing import Final
 
 from functions.wado_uri.report import HTML, TEXT
 from pacsless.capabilities import ANNOTATION, Capability, Parameter
-from pacsless.dicom.transfer_syntaxes import STORABLE, lookup
-from pacsless.negotiation import Representation
+from pacsless.negotiation import DICOM, Representation
 from pacsless.rendering.parameters import MAX_SIDE
-from pacsless.rendering.picture import GIF, JPEG, PNG
-from pacsless.representations import DOCUMENTS
+from pacsless.rendering.picture import PICTURES
+from pacsless.representations import DOCUMENTS, VIDEOS
 
-DICOM_ALONE: Final = Representation("application/dicom")
-PICTURES: Final = tuple(Representation(one) for one in (JPEG, PNG, GIF))
+DICOM_ALONE: Final = Representation(DICOM)
 REPORTS: Final = (Representation(HTML), Representation(TEXT))
 
-_VIDEOS: Final = sorted({lookup(uid).media_type for uid in STORABLE if lookup(uid).is_video})
 _UID: Final = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
 _SIDE: Final = {"type": "integer", "minimum": 1, "maximum": MAX_SIDE}
 
@@ -26,7 +23,7 @@ WADO_URI: Final = Capability(
         *PICTURES,
         DICOM_ALONE,
         *REPORTS,
-        *(Representation(one) for one in (*DOCUMENTS, *_VIDEOS)),
+        *(Representation(one) for one in (*DOCUMENTS, *VIDEOS)),
     ),
     (
         Parameter("requestType", "WADO; required.", {"type": "string", "const": "WADO"}),

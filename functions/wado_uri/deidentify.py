@@ -132,11 +132,11 @@ def require_anonymous_pixels(header: Header) -> None:
         ("BurnedInAnnotation", "has text burned in"),
         ("RecognizableVisualFeatures", "shows recognizable features"),
     ):
-        if "YES" in _codes(header, keyword):
+        if "YES" in header.codes(keyword):
             raise NotAcceptable("anonymize", f"the image {what}: it cannot be anonymized")
-    if "NO" in _codes(header, "BurnedInAnnotation"):
+    if "NO" in header.codes("BurnedInAnnotation"):
         return
-    kind = _codes(header, "ImageType")
+    kind = header.codes("ImageType")
     # Pages of protocols and doses come as images, too, and they are never primary.
     if str(header.get("SOPClassUID") or "") not in _RECONSTRUCTED or "SECONDARY" in kind:
         raise NotAcceptable(
@@ -144,12 +144,6 @@ def require_anonymous_pixels(header: Header) -> None:
             "the image does not say that it has no text burned in, Burned In Annotation"
             " (0028,0301): it cannot be anonymized",
         )
-
-
-def _codes(header: Header, keyword: str) -> list[str]:
-    value = header.get(keyword) or ""
-    found = [value] if isinstance(value, str) else value
-    return [str(one).strip().upper() for one in found]
 
 
 def deidentify(header: Header, names: Names) -> bytes:
@@ -203,6 +197,8 @@ def _protected(header: Header, names: Names) -> dict[int, bytes]:
 
 def _action(tag: int, vr: str) -> _Action:
     group = tag >> 16
+    if tag & 0xFFFF == 0:
+        return _Action.REMOVE  # a group's length, which is another now
     if group % 2 or group & 0xFF00 in _REMOVED_GROUPS or group in _CONTROL:
         return _Action.REMOVE
     named = _NAMED.get(tag)

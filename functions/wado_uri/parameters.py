@@ -13,7 +13,7 @@ from typing import Final
 
 from pacsless.errors import BadRequest
 from pacsless.identity import valid_uid
-from pacsless.negotiation import parse_accept
+from pacsless.negotiation import DICOM, parse_accept
 from pacsless.rendering.parameters import (
     MAX_SIDE,
     QUALITY,
@@ -24,8 +24,6 @@ from pacsless.rendering.parameters import (
     parse_annotation,
     parse_quality,
 )
-
-DICOM: Final = "application/dicom"
 
 _UIDS: Final = ("studyUID", "seriesUID", "objectUID")
 _LISTS: Final = ("contentType", "charset", "annotation", "imageAnnotation")
@@ -120,8 +118,9 @@ def parse(given: Mapping[str, Sequence[str]]) -> Asked:
     if values["anonymize"] not in ("", "yes"):
         raise BadRequest("anonymize", "the parameter anonymize is yes or not given")
     annotation, unknown = parse_annotation(lists["annotation"] + lists["imageAnnotation"])
-    if values["anonymize"] and "patient" in annotation:
-        raise BadRequest("anonymize", "what is anonymized cannot be annotated with the patient")
+    if values["anonymize"] and annotation:
+        # The technique has the study's date, which the profile takes away.
+        raise BadRequest("anonymize", "what is anonymized cannot be annotated")
     if values["presentationUID"] or values["presentationSeriesUID"]:
         raise BadRequest(
             "presentation", "presentation states are not applied: ask without presentationUID"

@@ -17,12 +17,13 @@ from werkzeug.wrappers import Response
 
 from functions.wado_uri import report
 from functions.wado_uri.anonymize import anonymize, anonymized_syntax
-from functions.wado_uri.capabilities import DICOM_ALONE, PICTURES, REPORTS
+from functions.wado_uri.capabilities import DICOM_ALONE, REPORTS
 from functions.wado_uri.deidentify import require_anonymous_pixels
 from functions.wado_uri.parameters import Asked, parse
 from functions.wado_uri.pseudonyms import PseudonymKey
 from pacsless.archive import Archive
 from pacsless.cache import Cache
+from pacsless.conditional import PRIVATE, conditional
 from pacsless.dicom.dicom_json import find_bulk_data
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.header import Header, read_header
@@ -38,6 +39,7 @@ from pacsless.instances import (
     stored_syntax,
 )
 from pacsless.negotiation import Representation, choose
+from pacsless.rendering.picture import PICTURES
 from pacsless.rendering.render import Opened, open_image, render
 from pacsless.representations import document_type
 from pacsless.web import Request, accel
@@ -60,7 +62,7 @@ class _Retrieval:
 
     @property
     def headers(self) -> dict[str, str]:
-        headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+        headers = {"Vary": "Accept", **PRIVATE}
         if self.asked.unsupported:
             told = ", ".join(self.asked.unsupported)
             headers["Warning"] = self.request.warning(f"not all values are supported of: {told}")
@@ -79,10 +81,7 @@ class _Retrieval:
         """Return the headers of an answer made of the file and of these, and 304 if that is it."""
         made = repr((_VERSION, self.asked, self.stored.version, *about))
         tag = hashlib.sha256(made.encode()).hexdigest()[:32]
-        headers = self.headers | {"ETag": f'"{tag}"'}
-        if self.request.http.if_none_match.contains_weak(tag):
-            return headers, Response(None, 304, headers)
-        return headers, None
+        return conditional(self.request, self.headers, tag)
 
 
 def retrieve_wado_uri(
@@ -192,9 +191,7 @@ def _send_extent(retrieval: _Retrieval, extent: Extent, chosen: Representation) 
     if current:
         extent.file.close()
         return current
-    response = extent_response(retrieval.request, extent, chosen.media_type)
-    response.headers.update(headers)
-    return response
+    return extent_response(retrieval.request, extent, chosen.media_type, headers)
 
 
 def _send_report(retrieval: _Retrieval, header: Header, chosen: Representation) -> Response:
@@ -227,21 +224,22 @@ def _send_dicom(retrieval: _Retrieval) -> Response:
         raise BadRequest("window", "a window is for pictures: application/dicom has none")
     if asked.anonymize:
         return _send_anonymized(retrieval)
-    wanted, media_type = asked.transfer_syntax, DICOM_ALONE.media_type
-    if not wanted or wanted == retrieval.syntax:
+    wanted, syntax = asked.transfer_syntax, retrieval.syntax
+    if not wanted or wanted == syntax:
         return _send_file(retrieval, stored.identity.key)
     rendition = stored.identity.rendition_key(wanted)
     if archive.stat(rendition):
         return _send_file(retrieval, rendition)
-    if wanted != EXPLICIT_VR_LITTLE_ENDIAN or not is_convertible(retrieval.syntax):
-        raise _no_syntax(retrieval.syntax, EXPLICIT_VR_LITTLE_ENDIAN)
+    if not is_convertible(syntax):
+        raise _no_syntax(syntax)
+    if wanted != EXPLICIT_VR_LITTLE_ENDIAN:
+        raise _no_syntax(syntax, EXPLICIT_VR_LITTLE_ENDIAN)
+    media_type = DICOM_ALONE.media_type
     headers, current = retrieval.conditional(media_type)
     if current:
         return current
     extent = whole(open_explicit(archive, stored))
-    response = extent_response(retrieval.request, extent, media_type)
-    response.headers.update(headers)
-    return response
+    return extent_response(retrieval.request, extent, media_type, headers)
 
 
 def _send_file(retrieval: _Retrieval, key: str) -> Response:

@@ -96,6 +96,11 @@ class Header(Dataset):
         element = self._dict[tag]
         return self._decoded(element) if isinstance(element, RawDataElement) else element
 
+    def codes(self, keyword: str) -> list[str]:
+        """Return all values of a Code String, however they are spelt; none if there are none."""
+        value = self.get(keyword) or ()
+        return [str(one).strip().upper() for one in ([value] if isinstance(value, str) else value)]
+
     def add_raw(self, element: RawDataElement | DataElement) -> bool:
         """Add an element as read; False if there is one of its tag: the first counts."""
         if element.tag in self.bulk:

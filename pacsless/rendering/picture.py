@@ -12,11 +12,14 @@ from PIL import Image
 from PIL.Image import Resampling, Transpose
 
 from pacsless.errors import BadRequest, NotAcceptable
+from pacsless.negotiation import Representation
 from pacsless.rendering.parameters import Viewport
 
 JPEG: Final = "image/jpeg"
 PNG: Final = "image/png"
 GIF: Final = "image/gif"
+PICTURES: Final = tuple(Representation(one) for one in (JPEG, PNG, GIF))
+"""What an image is rendered to, best first."""
 _LONGEST: Final = {JPEG: 65_500, GIF: 65_535}
 _GAP: Final = 3.0
 """Larger reductions begin with averages of whole pixels, which look the same and are quick."""

@@ -98,7 +98,7 @@ def render(
     image, table = opened.image, opened.table
     viewport = parameters.viewport
     if thumbnail:
-        if any(_says_yes(opened.header, keyword) for keyword in _IDENTIFYING):
+        if any("YES" in opened.header.codes(keyword) for keyword in _IDENTIFYING):
             # PS3.18 §10.4.3.3.4: no thumbnail identifies the patient.
             raise NotFound(
                 "identifying", "the image may show who the patient is: it has no thumbnail"
@@ -138,13 +138,6 @@ def _turn(*, large: bool) -> Iterator[None]:
                 raise Unavailable("busy", "too much is being rendered: try again in a moment")
             held.callback(turns.release)
         yield
-
-
-def _says_yes(header: Header, keyword: str) -> bool:
-    """Whether an element says YES, in any of its values and however it is spelt."""
-    value = header.get(keyword) or ""
-    values = [value] if isinstance(value, str) else value
-    return any(str(one).strip().upper() == "YES" for one in values)
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:

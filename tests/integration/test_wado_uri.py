@@ -209,6 +209,7 @@ def test_transfer_syntax(pacs: Pacs) -> None:
     assert pacs.get(url(compressed, contentType=DICOM)).data == content
     refused = pacs.get(url(compressed, contentType=DICOM, transferSyntax=explicit))
     assert refused.status_code == 406
+    assert "1.2.840.10008.1.2.4.91" in refused.text and explicit + ")" not in refused.text
 
 
 def test_a_rendition_is_sent(pacs: Pacs) -> None:
@@ -347,6 +348,10 @@ def test_documents(pacs: Pacs, size: int) -> None:
     assert (part.status_code, part.data) == (206, b"%PDF")
     tag = response.headers["ETag"]
     assert pacs.get(url(identity), If_None_Match=tag).status_code == 304
+    part = pacs.get(url(identity), Range="bytes=0-3", If_Range=tag)
+    assert (part.status_code, part.data) == (206, b"%PDF")
+    whole = pacs.get(url(identity), Range="bytes=0-3", If_Range='"another"')
+    assert (whole.status_code, whole.data) == (200, content)
     assert pacs.get(url(identity, anonymize="yes")).status_code == 406
     data_set(pacs.get(url(identity, contentType=DICOM)))
 

@@ -50,6 +50,8 @@ def test_nested_words_of_a_big_endian_file_come_little_endian(pacs: Pacs) -> Non
     assert part.headers["Content-Range"] == "bytes 2-5/2000"
     assert part.data == struct.pack("<2H", 1, 2)
     assert pacs.get(path, "application/octet-stream", Range="bytes=9000-").status_code == 416
+    whole = pacs.get(path, "application/octet-stream", Range="bytes=2-5", If_Range='"another"')
+    assert (whole.status_code, whole.data) == (200, response.data)
 
 
 def test_documents_come_under_their_own_type_if_it_is_harmless(pacs: Pacs) -> None:

@@ -114,6 +114,17 @@ def test_what_tells_nothing_is_kept() -> None:
         assert made[keyword].value == dataset[keyword].value, keyword
 
 
+def test_no_group_says_how_long_it_was() -> None:
+    dataset = make_dataset()
+    for tag in (0x00080000, 0x00100000, 0x00280000):
+        dataset.add_new(tag, "UL", 1234)
+    inner = Dataset()
+    inner.add_new(0x00080000, "UL", 12)
+    dataset.AnatomicRegionSequence = [inner]
+    made = cleaned(dataset)
+    assert not [one for one in made.iterall() if one.tag.element == 0]
+
+
 def test_it_says_what_was_done() -> None:
     made = cleaned(make_dataset(PatientIdentityRemoved="NO"))
     assert made.PatientIdentityRemoved == "YES"
