@@ -8,8 +8,12 @@ from pacsless.capabilities import ACCEPT, ANNOTATION, Capability, Parameter
 from pacsless.negotiation import Representation
 from pacsless.rendering.parameters import MAX_SIDE
 from pacsless.rendering.picture import PICTURES
+from pacsless.rendering.report import REPORTS
+from pacsless.representations import DOCUMENTS, VIDEOS
 
 PARTS: Final = tuple(Representation(one.media_type, multipart=True) for one in PICTURES)
+
+_OTHERS: Final = (*REPORTS, *(Representation(one) for one in (*DOCUMENTS, *VIDEOS)))
 
 _PARAMETERS: Final = (
     ACCEPT,
@@ -34,7 +38,8 @@ def rendered(level: str) -> Capability:
     summary = f"Retrieve Rendered {level}"
     if level in ("Study", "Series"):
         return Capability(summary, PARTS, _PARAMETERS, (406,))
-    return Capability(summary, PICTURES + PARTS, _PARAMETERS, (304, 406))
+    others = _OTHERS if level == "Instance" else ()
+    return Capability(summary, PICTURES + PARTS + others, _PARAMETERS, (206, 304, 406, 416))
 
 
 _OF_THUMBNAILS: Final = tuple(one for one in _PARAMETERS if one is not ANNOTATION)

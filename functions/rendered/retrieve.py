@@ -17,11 +17,12 @@ from typing import Final
 from werkzeug.wrappers import Response
 
 from functions.rendered.capabilities import PARTS
+from functions.rendered.other import send_other
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.conditional import PRIVATE, conditional
 from pacsless.dicomweb import instance_url
-from pacsless.errors import BadRequest, PacslessError
+from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError
 from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import Representation
@@ -99,14 +100,20 @@ def retrieve_rendered_series(
 def retrieve_rendered_instance(
     request: Request, study: str, series: str, sop: str, *, archive: Archive, cache: Cache
 ) -> Response:
-    """Send a picture of an instance, or as parts one of each of its frames."""
-    asked = Asked.of(request, archive, cache, PICTURES + PARTS)
+    """Send a picture of an instance, or as parts one of each of its frames.
+
+    What is no picture is sent as text, or as the stream it holds.
+    """
     stored = find_instance(archive, request.tenant, study, series, sop)
-    if not asked.chosen.multipart:
-        return _send_one(asked, [stored])
-    with open_image(archive, cache, stored) as opened:
-        count = opened.table.number_of_frames
-    return _send_frames(asked, stored, range(1, count + 1))
+    try:
+        asked = Asked.of(request, archive, cache, PICTURES + PARTS)
+        if not asked.chosen.multipart:
+            return _send_one(asked, [stored])
+        with open_image(archive, cache, stored) as opened:
+            count = opened.table.number_of_frames
+        return _send_frames(asked, stored, range(1, count + 1))
+    except (NotFound, NotAcceptable) as refused:
+        return send_other(request, archive, cache, stored, refused)
 
 
 def retrieve_rendered_frames(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from functions.wado_uri.report import HTML, TEXT
 from pacsless.capabilities import ANNOTATION, Capability, Parameter
 from pacsless.negotiation import DICOM, Representation
 from pacsless.rendering.parameters import MAX_SIDE
 from pacsless.rendering.picture import PICTURES
+from pacsless.rendering.report import REPORTS
 from pacsless.representations import DOCUMENTS, VIDEOS
 
 DICOM_ALONE: Final = Representation(DICOM)
-REPORTS: Final = (Representation(HTML), Representation(TEXT))
 
 _UID: Final = {"type": "string", "pattern": "^[0-9.]{1,64}$"}
 _SIDE: Final = {"type": "integer", "minimum": 1, "maximum": MAX_SIDE}

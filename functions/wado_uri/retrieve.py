@@ -9,44 +9,40 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import Final
 
 from werkzeug.wrappers import Response
 
-from functions.wado_uri import report
 from functions.wado_uri.anonymize import anonymize, anonymized_syntax
-from functions.wado_uri.capabilities import DICOM_ALONE, REPORTS
+from functions.wado_uri.capabilities import DICOM_ALONE
 from functions.wado_uri.deidentify import require_anonymous_pixels
 from functions.wado_uri.parameters import Asked, parse
 from functions.wado_uri.pseudonyms import PseudonymKey
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.conditional import PRIVATE, conditional
-from pacsless.dicom.dicom_json import find_bulk_data
 from pacsless.dicom.explicit_le import is_convertible
-from pacsless.dicom.header import Header, read_header
-from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
+from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, name
 from pacsless.errors import BadRequest, NotAcceptable, PacslessError, Unprocessable
-from pacsless.extent import Extent, extent_response, value_extent, whole
+from pacsless.extent import extent_response, whole
 from pacsless.instances import (
     Stored,
     find_instance,
-    frame_table,
     open_explicit,
-    open_servable,
     stored_syntax,
 )
 from pacsless.negotiation import Representation, choose
+from pacsless.rendering.other import open_other, require_utf8
 from pacsless.rendering.picture import PICTURES
 from pacsless.rendering.render import Opened, open_image, render
-from pacsless.representations import document_type
+from pacsless.rendering.report import REPORTS
+from pacsless.representations import VIDEOS
 from pacsless.web import Request, accel
 
 _VERSION: Final = 1
 """To be raised when the same request gives another answer, as it is part of every ETag."""
-_DOCUMENT: Final = "00420011"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +137,20 @@ def _send_image(retrieval: _Retrieval, opened: Opened) -> Response:
 def _send_other(retrieval: _Retrieval, refused: PacslessError) -> Response:
     """Send what is no image that can be rendered."""
     with ExitStack() as held:
-        syntax = retrieval.syntax
+        other = None
+        forms: tuple[Representation, ...] = ()
+        with suppress(Unprocessable):  # of a file that cannot be read, there are the bytes
+            other = open_other(retrieval.archive, retrieval.cache, retrieval.stored)
+            held.callback(other.file.close)
+            forms = other.forms
         try:
-            file = open_servable(retrieval.archive, retrieval.stored, syntax)
-            held.callback(file.close)
-            header = read_header(file)
-            offers = _offers(header, syntax)
-        except Unprocessable:
-            offers = (DICOM_ALONE,)
-        try:
-            chosen = retrieval.choose(offers)
+            video = any(one.media_type in VIDEOS for one in forms)
+            chosen = retrieval.choose((DICOM_ALONE, *forms) if video else (*forms, DICOM_ALONE))
         except NotAcceptable:
-            if len(offers) > 1 or refused.status == 404:
+            if forms or refused.status == 404:
                 raise
             raise refused from None  # it says why
-        if chosen == DICOM_ALONE:
+        if other is None or chosen == DICOM_ALONE:
             return _send_dicom(retrieval)
         asked = retrieval.asked
         if asked.frame is not None:
@@ -163,57 +158,14 @@ def _send_other(retrieval: _Retrieval, refused: PacslessError) -> Response:
         if asked.anonymize:
             raise NotAcceptable("anonymize", "only images are anonymized")
         if chosen in REPORTS:
-            return _send_report(retrieval, header, chosen)
-        extent = _extent(retrieval, file, header, syntax)
+            accepted = retrieval.request.http.headers.get("Accept-Charset", "")
+            require_utf8(asked.charset or accepted)
+        headers, current = retrieval.conditional(chosen.media_type)
+        if current:
+            return current
+        response = other.rendered(retrieval.request, chosen, headers, retrieval.cache)
         held.pop_all()  # the response closes it
-        return _send_extent(retrieval, extent, chosen)
-
-
-def _offers(header: Header, syntax: str) -> tuple[Representation, ...]:
-    """What an instance that is not rendered can be sent as, its default first."""
-    if report.is_report(header):
-        return (*REPORTS, DICOM_ALONE)
-    if said := document_type(header):
-        return (Representation(said), DICOM_ALONE)
-    if lookup(syntax).is_video:
-        return (DICOM_ALONE, Representation(lookup(syntax).media_type))
-    return (DICOM_ALONE,)
-
-
-def _extent(retrieval: _Retrieval, file: BinaryIO, header: Header, syntax: str) -> Extent:
-    if lookup(syntax).is_video:
-        return Extent(file, frame_table(file, retrieval.stored, syntax, retrieval.cache).ranges(1))
-    return value_extent(file, find_bulk_data(header, _DOCUMENT))
-
-
-def _send_extent(retrieval: _Retrieval, extent: Extent, chosen: Representation) -> Response:
-    headers, current = retrieval.conditional(chosen.media_type)
-    if current:
-        extent.file.close()
-        return current
-    return extent_response(retrieval.request, extent, chosen.media_type, headers)
-
-
-def _send_report(retrieval: _Retrieval, header: Header, chosen: Representation) -> Response:
-    charset = retrieval.asked.charset or retrieval.request.http.headers.get("Accept-Charset", "")
-    if charset and not _accepts_utf8(charset):
-        raise NotAcceptable("charset", "text is sent as utf-8 only")
-    headers, current = retrieval.conditional(chosen.media_type)
-    if current:
-        return current
-    written = report.to_html if chosen.media_type == report.HTML else report.to_text
-    body = "".join(written(header)).encode("utf-8", "replace")
-    return Response(body, 200, headers, content_type=f"{chosen.media_type}; charset=utf-8")
-
-
-def _accepts_utf8(charset: str) -> bool:
-    """Whether a list of character sets has UTF-8 (PS3.18 §8.8.1), by either of its names."""
-    named = (one.partition(";") for one in charset.lower().split(","))
-    return any(
-        one.strip(' "') in ("utf-8", "iso_ir 192", "*")
-        and rest.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-        for one, _, rest in named
-    )
+        return response
 
 
 def _send_dicom(retrieval: _Retrieval) -> Response:

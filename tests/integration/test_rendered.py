@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
 
@@ -172,7 +173,7 @@ def test_annotations_are_burned_in_but_for_thumbnails(pacs: Pacs) -> None:
         assert (plain != annotated).any() == burned, resource
 
 
-@pytest.mark.parametrize("name", ["test-SR.dcm", "waveform_ecg.dcm", "rtplan.dcm"])
+@pytest.mark.parametrize("name", ["waveform_ecg.dcm", "rtplan.dcm"])
 def test_what_is_no_image(pacs: Pacs, name: str) -> None:
     identity, _ = pacs.put(name)
     for resource in (identity.subject, identity.series.subject, f"{identity.subject}/frames/1"):
@@ -180,6 +181,65 @@ def test_what_is_no_image(pacs: Pacs, name: str) -> None:
             response = pacs.get(f"{resource}/{suffix}")
             assert response.status_code == 404
             assert "no image" in response.text
+
+
+def test_a_report_is_text(pacs: Pacs) -> None:
+    identity, _ = pacs.put("test-SR.dcm")
+    path = f"{identity.subject}/rendered"
+    page = pacs.get(path)
+    assert page.status_code == 200
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.text.lower().startswith("<!doctype html>")
+    text = pacs.get(path, "text/plain")
+    assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "<" not in text.text.partition("\n")[0]
+    assert pacs.get(path, "image/jpeg").status_code == 406
+    assert pacs.get(f"{path}?charset=iso-8859-5").status_code == 406
+    assert pacs.get(path, If_None_Match=page.headers["ETag"]).status_code == 304
+    assert pacs.get(path, If_None_Match=text.headers["ETag"]).status_code == 200
+    for other in ("thumbnail", "frames/1/rendered"):
+        assert pacs.get(f"{identity.subject}/{other}").status_code == 404
+
+
+def test_a_document_is_itself(pacs: Pacs) -> None:
+    pdf = b"%PDF-1.7\n" + b"x" * 5001
+    stored = {
+        media_type: pacs.store(
+            instance(b"", MIMETypeOfEncapsulatedDocument=media_type, EncapsulatedDocument=pdf)
+        )
+        for media_type in ("application/pdf", "text/html")
+    }
+    path = f"{stored['application/pdf'].subject}/rendered"
+    for accept in (None, "application/pdf", "text/html, */*;q=0.5"):
+        response = pacs.get(path, accept)
+        assert (response.status_code, response.data) == (200, pdf)
+        assert response.headers["Content-Type"] == "application/pdf"
+    part = pacs.get(path, Range="bytes=0-7", If_Range=response.headers["ETag"])
+    assert (part.status_code, part.data) == (206, b"%PDF-1.7")
+    refused = pacs.get(path, "image/png")
+    assert refused.status_code == 406
+    assert "application/pdf" in refused.text
+    assert pacs.get(f"{stored['text/html'].subject}/rendered", "text/html").status_code == 406
+    assert pacs.get(f"{stored['text/html'].subject}/rendered").status_code == 404
+
+
+def test_a_video_is_its_stream(pacs: Pacs) -> None:
+    stream = b"\0\0\0\x18ftypmp42" + bytes(1000)
+    dataset = make_dataset(SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.4.1", NumberOfFrames=25)
+    dataset.PixelData = encapsulate([stream], 3)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    identity = pacs.store(encode(dataset, "1.2.840.10008.1.2.4.102"))
+    path = f"{identity.subject}/rendered"
+    for accept in (None, "video/mp4", "video/*"):
+        response = pacs.get(path, accept)
+        assert response.headers["Content-Type"] == "video/mp4"
+        assert response.data.rstrip(b"\0") == stream.rstrip(b"\0")
+    part = pacs.get(path, Range="bytes=4-11")
+    assert (part.status_code, part.data) == (206, b"ftypmp42")
+    assert "X-Accel-Expires" not in part.headers  # nginx keeps pictures only
+    assert pacs.get(path, "image/jpeg").status_code == 406
+    assert pacs.get(f"{identity.subject}/frames/2/rendered").status_code == 406
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,11 @@ class _Handler(BaseHTTPRequestHandler):
         tag = f'"{tenant}-{kind[-3:]}-{version}"'
         extra = {"ETag": tag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
         extra |= self.server.headers
-        if headers["If-None-Match"] == tag:
+        if kind == "video/mp4":
+            del extra["X-Accel-Expires"]
+            extra["Content-Range"] = "bytes 4-11/1000"
+            self.answer(206, f"{headers['Range']}".encode(), kind, extra)
+        elif headers["If-None-Match"] == tag:
             self.server.revalidated += 1
             self.answer(304, b"", kind, extra)
         else:
@@ -121,6 +125,19 @@ def test_tenants_media_types_and_parameters_are_apart(pictures: Front, renderer:
         assert pictures.get(PICTURE, Accept="image/png").data == b"main image/png 1"
         assert pictures.get(f"{PICTURE}?quality=5", Accept="image/png").status == 200
     assert renderer.made == 4
+
+
+def test_ranges_are_those_of_what_is_kept_or_of_the_function(
+    pictures: Front, renderer: Renderer
+) -> None:
+    for _ in range(3):
+        got = pictures.get(PICTURE, Accept="image/jpeg", Range="bytes=5-14")
+        assert (got.status, got.data) in ((200, b"main image/jpeg 1"), (206, b"image/jpeg"))
+    assert (renderer.made, renderer.revalidated) == (1, 2)
+    assert pictures.get(PICTURE, Accept="image/jpeg").data == b"main image/jpeg 1"
+    video = pictures.get(PICTURE, Accept="video/mp4", Range="bytes=4-11")
+    assert (video.status, video.data) == (206, b"bytes=4-11")
+    assert video.headers["Content-Range"] == "bytes 4-11/1000"
 
 
 def test_what_the_function_does_not_offer_is_not_kept(pictures: Front, renderer: Renderer) -> None:

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from pacsless.dicom.dataset import Header
+from pacsless.negotiation import Representation
 from pacsless.rendering.image import items
 
 HTML: Final = "text/html"
 TEXT: Final = "text/plain"
+REPORTS: Final = (Representation(HTML), Representation(TEXT))
+"""What a report is sent as, best first."""
 
 _VALUES: Final = {
     "TEXT": "TextValue",

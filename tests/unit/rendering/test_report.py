@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import pytest
 from pydicom.dataset import Dataset
 
-from functions.wado_uri.report import is_report, to_html, to_text
 from pacsless.dicom.dataset import Header
 from pacsless.dicom.header import read_header
+from pacsless.rendering.report import is_report, to_html, to_text
 from tests.dicom_files import samples
 from tests.instances import encode, make_dataset
 
