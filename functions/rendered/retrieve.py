@@ -26,9 +26,10 @@ from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError
 from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import Representation
+from pacsless.rendering.opened import open_image
 from pacsless.rendering.parameters import Parameters, parse_parameters
 from pacsless.rendering.picture import PICTURES
-from pacsless.rendering.render import open_image, render
+from pacsless.rendering.render import render
 from pacsless.web import Request, multipart_response
 
 MAX_PARTS: Final = 1000

@@ -1,12 +1,14 @@
 """Retrieve frames: pixels of an instance, one frame a part (PS3.18 §10.4.1.1.6).
 
 A frame is a range of its file, wherever it is: only that range is read. What
-is compressed is sent as it is stored; nothing is decoded here.
+is compressed is sent as it is stored, and decoded only for who accepts nothing
+else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from werkzeug.wrappers import Response
@@ -14,9 +16,11 @@ from werkzeug.wrappers import Response
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.frames import FrameTable
+from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import instance_url
 from pacsless.extent import VARY, Extent, extent_response
 from pacsless.instances import (
+    Stored,
     find_instance,
     frame_table,
     open_servable,
@@ -30,6 +34,8 @@ from pacsless.web import Request, multipart_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pacsless.rendering.opened import Opened
 
 
 def retrieve_frames(
@@ -52,7 +58,12 @@ def retrieve_frames(
         table = frame_table(file, stored, syntax, cache)
         for number in wanted:
             table.ranges(number)  # a frame that is missing is refused before the first byte
-        chosen = request.accepted(frame_offers(table, single=len(wanted) == 1))
+        chosen = request.accepted(frame_offers(table, single=len(wanted) == 1, decoded=True))
+        if table.is_encapsulated and chosen.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN:
+            file.close()
+            opened = _open_decodable(archive, cache, stored)
+            url = instance_url(request.root, stored.identity)
+            return _send_decoded(opened, wanted, chosen, url)
         if not chosen.multipart:
             return _send_single(request, file, table, wanted[0], chosen)
         parts = frame_parts(
@@ -66,18 +77,29 @@ def retrieve_frames(
     return response
 
 
-def frame_offers(table: FrameTable, *, single: bool) -> list[Representation]:
+def frame_offers(table: FrameTable, *, single: bool, decoded: bool = False) -> list[Representation]:
     """What frames can be sent as, best first.
 
     Octet stream goes before the image media types: every viewer asks for it,
     and it too names the transfer syntax.
+
+    Parameters
+    ----------
+    table
+        Where they are.
+    single
+        Whether it is one, which need not be a part.
+    decoded
+        Whether compressed ones may be sent as native pixels, too.
     """
     syntax = table.web_transfer_syntax
-    media_types = dict.fromkeys((OCTET_STREAM, table.media_type))
+    forms = [(one, syntax) for one in dict.fromkeys((OCTET_STREAM, table.media_type))]
+    if decoded and lookup(table.transfer_syntax).is_decodable:
+        forms.append((OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN))
     return [
         Representation(media_type, syntax, multipart=multipart)
         for multipart in ((True, False) if single else (True,))
-        for media_type in media_types
+        for media_type, syntax in forms
     ]
 
 
@@ -116,6 +138,39 @@ def _send_single(
     data = _single_bits(extent, table, number)
     file.close()
     return Response(data, 200, VARY, content_type=chosen.content_type)
+
+
+def _open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
+    # The decoders are for few requests, and too large for every cold start.
+    from pacsless.rendering.opened import open_image
+
+    return open_image(archive, cache, stored)
+
+
+def _send_decoded(
+    opened: Opened, wanted: Sequence[int], chosen: Representation, url: str
+) -> Response:
+    from pacsless.rendering.uncompressed import native_frame
+
+    try:
+        first, _ = native_frame(opened, wanted[0])  # what cannot be decoded is refused at once
+        if not chosen.multipart:
+            opened.file.close()
+            return Response(first, 200, VARY, content_type=chosen.content_type)
+
+        def body(number: int) -> Iterator[bytes]:
+            yield first if number == wanted[0] else native_frame(opened, number)[0]
+
+        parts = [
+            Part(chosen.content_type, len(first), partial(body, number), f"{url}/frames/{number}")
+            for number in wanted
+        ]
+        response = multipart_response(Multipart(parts, chosen.media_type), VARY)
+    except BaseException:
+        opened.file.close()
+        raise
+    response.call_on_close(opened.file.close)
+    return response
 
 
 def realigned(data: bytes, bit_offset: int, bits: int) -> bytes:

@@ -3,20 +3,21 @@
 The files are sent as they were received. PS3.18 §8.7.3.1 makes Explicit VR
 Little Endian the default of application/dicom; here it is the stored transfer
 syntax, so that what a client gets is what a modality sent, byte for byte. A
-client that asks for Explicit VR Little Endian by name gets it, if the instance
-is uncompressed.
+client that asks for Explicit VR Little Endian by name gets it: what is compressed
+is decoded while it is sent, if there is a decoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from werkzeug.wrappers import Response
 
 from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.dicom.explicit_le import is_convertible
-from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
+from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import instance_url
 from pacsless.extent import VARY, Extent, extent_response, whole
 from pacsless.instances import (
@@ -67,9 +68,9 @@ def _send(
     # The stored form is offered first, so any other choice is the converted one.
     convert = chosen.transfer_syntax != offers[0].transfer_syntax
     if not chosen.multipart:
-        return _send_single(request, found[0], archive, chosen, convert=convert)
+        return _send_single(request, found[0], archive, cache, chosen, convert=convert)
     parts = [
-        _converted_part(request, archive, one)
+        _converted_part(request, archive, cache, one)
         if convert and syntax != EXPLICIT_VR_LITTLE_ENDIAN
         else _stored_part(request, archive, one, syntax)
         for one, syntax in zip(found, syntaxes, strict=True)
@@ -81,7 +82,9 @@ def _offers(syntaxes: Sequence[str], *, single: bool) -> list[Representation]:
     """What instances in these transfer syntaxes can be sent as, best first."""
     common = syntaxes[0] if len(set(syntaxes)) == 1 and syntaxes[0] else ANY
     offers = [Representation(DICOM, common, multipart=True)]
-    convertible = all(syntax and is_convertible(syntax) for syntax in syntaxes)
+    convertible = all(
+        syntax and (is_convertible(syntax) or lookup(syntax).is_decodable) for syntax in syntaxes
+    )
     if convertible and common != EXPLICIT_VR_LITTLE_ENDIAN:
         offers.append(Representation(DICOM, EXPLICIT_VR_LITTLE_ENDIAN, multipart=True))
     if single:
@@ -98,20 +101,37 @@ def _stored_part(request: Request, archive: Archive, one: Stored, syntax: str) -
     return Part(content_type, one.size, body, instance_url(request.root, one.identity))
 
 
-def _converted_part(request: Request, archive: Archive, one: Stored) -> Part:
+def _converted_part(request: Request, archive: Archive, cache: Cache, one: Stored) -> Part:
     def body() -> Iterator[bytes]:
-        with open_explicit(archive, one) as file:
-            yield from whole(file).read()
+        if lookup(stored_syntax(archive, cache, one)).encapsulated:
+            from pacsless.rendering.uncompressed import open_uncompressed
+
+            with closing(open_uncompressed(archive, cache, one)) as made:
+                yield from made.read()
+        else:
+            with open_explicit(archive, one) as file:
+                yield from whole(file).read()
 
     content_type = Representation(DICOM, EXPLICIT_VR_LITTLE_ENDIAN).content_type
     return Part(content_type, None, body, instance_url(request.root, one.identity))
 
 
 def _send_single(
-    request: Request, one: Stored, archive: Archive, chosen: Representation, *, convert: bool
+    request: Request,
+    one: Stored,
+    archive: Archive,
+    cache: Cache,
+    chosen: Representation,
+    *,
+    convert: bool,
 ) -> Response:
     if not convert:
         syntax = "" if chosen.transfer_syntax == ANY else chosen.transfer_syntax
         content_type = Representation(DICOM, syntax).content_type
         return accel(request, archive, one.identity.key, content_type, VARY, size=one.size)
-    return extent_response(request, whole(open_explicit(archive, one)), chosen.content_type)
+    if not lookup(stored_syntax(archive, cache, one)).encapsulated:
+        return extent_response(request, whole(open_explicit(archive, one)), chosen.content_type)
+    # The decoders are for few requests, and too large for every cold start.
+    from pacsless.rendering.uncompressed import send_uncompressed
+
+    return send_uncompressed(archive, cache, one, chosen.content_type, VARY)

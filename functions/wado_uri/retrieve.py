@@ -24,7 +24,7 @@ from pacsless.archive import Archive
 from pacsless.cache import Cache
 from pacsless.conditional import PRIVATE, conditional
 from pacsless.dicom.explicit_le import is_convertible
-from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, name
+from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
 from pacsless.errors import BadRequest, NotAcceptable, PacslessError, Unprocessable
 from pacsless.extent import extent_response, whole
 from pacsless.instances import (
@@ -34,10 +34,12 @@ from pacsless.instances import (
     stored_syntax,
 )
 from pacsless.negotiation import Representation, choose
+from pacsless.rendering.opened import Opened, open_image
 from pacsless.rendering.other import open_other, require_utf8
 from pacsless.rendering.picture import PICTURES
-from pacsless.rendering.render import Opened, open_image, render
+from pacsless.rendering.render import render
 from pacsless.rendering.report import REPORTS
+from pacsless.rendering.uncompressed import send_uncompressed
 from pacsless.representations import VIDEOS
 from pacsless.web import Request, accel
 
@@ -182,7 +184,8 @@ def _send_dicom(retrieval: _Retrieval) -> Response:
     rendition = stored.identity.rendition_key(wanted)
     if archive.stat(rendition):
         return _send_file(retrieval, rendition)
-    if not is_convertible(syntax):
+    compressed = lookup(syntax).is_decodable
+    if not compressed and not is_convertible(syntax):
         raise _no_syntax(syntax)
     if wanted != EXPLICIT_VR_LITTLE_ENDIAN:
         raise _no_syntax(syntax, EXPLICIT_VR_LITTLE_ENDIAN)
@@ -190,6 +193,8 @@ def _send_dicom(retrieval: _Retrieval) -> Response:
     headers, current = retrieval.conditional(media_type)
     if current:
         return current
+    if compressed:
+        return send_uncompressed(archive, retrieval.cache, stored, media_type, headers)
     extent = whole(open_explicit(archive, stored))
     return extent_response(retrieval.request, extent, media_type, headers)
 

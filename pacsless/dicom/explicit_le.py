@@ -109,11 +109,16 @@ def convert(file: BinaryIO, write: Write, *, limits: Limits = Limits()) -> None:
     source, encoding = open_data_set(
         file, part10.dataset_offset, part10.transfer_syntax, limits.inflated_bytes
     )
-    write(file_meta(*_sop(file, part10), EXPLICIT_VR_LITTLE_ENDIAN))
+    write(file_meta_of(file, part10, EXPLICIT_VR_LITTLE_ENDIAN))
     if encoding == Encoding(implicit_vr=False, little_endian=True):
         _copy_rest(source, write)
     else:
         _Transcription(source, write, limits).run(encoding)
+
+
+def file_meta_of(file: BinaryIO, part10: Part10, transfer_syntax: str) -> bytes:
+    """Return the File Meta Information of a file in another transfer syntax."""
+    return file_meta(*_sop(file, part10), transfer_syntax)
 
 
 def _sop(file: BinaryIO, part10: Part10) -> tuple[str, str]:

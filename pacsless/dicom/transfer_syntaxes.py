@@ -21,7 +21,15 @@ ENCAPSULATED_UNCOMPRESSED: Final = "1.2.840.10008.1.2.1.98"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 PAPYRUS_3: Final = "1.2.840.10008.1.20"
+RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
+DEFLATED_IMAGE_FRAME: Final = "1.2.840.10008.1.2.8.1"
 PRIVATE_HTJ2K: Final = "3.2.840.10008.1.2.4.96"
+JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
+JPEG_LS: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
+JPEG_2000: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91))
+HTJ2K: Final = frozenset({*(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), PRIVATE_HTJ2K})
+CODESTREAMS: Final = JPEG | JPEG_LS | JPEG_2000 | HTJ2K
+"""Whose frames a library decodes; there are more whose frames none does."""
 
 _NEWER: Final = {
     "1.2.840.10008.1.2.4.110": ("JPEG XL Lossless", "JPEGXLLossless"),
@@ -153,6 +161,15 @@ class TransferSyntax:
     def is_video(self) -> bool:
         """Whether all frames are one video stream."""
         return self.media_type.startswith("video/")
+
+    @property
+    def is_decodable(self) -> bool:
+        """Whether frames are encapsulated, and can be decoded here."""
+        return self.uid in CODESTREAMS or self.uid in (
+            RLE_LOSSLESS,
+            DEFLATED_IMAGE_FRAME,
+            ENCAPSULATED_UNCOMPRESSED,
+        )
 
     @property
     def web_uid(self) -> str:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from pacsless.dicom.transfer_syntaxes import ENCAPSULATED_UNCOMPRESSED, PRIVATE_HTJ2K, lookup, name
+from pacsless.dicom.transfer_syntaxes import (
+    CODESTREAMS,
+    DEFLATED_IMAGE_FRAME,
+    JPEG,
+    JPEG_2000,
+    JPEG_LS,
+    RLE_LOSSLESS,
+    lookup,
+    name,
+)
 from pacsless.errors import NotAcceptable, Unprocessable
 from pacsless.rendering.codestream import damaged, read_codestream
 from pacsless.rendering.image import ImagePixel
 
 Samples = NDArray[Any]
-
-_RLE: Final = "1.2.840.10008.1.2.5"
-_DEFLATED_FRAME: Final = "1.2.840.10008.1.2.8.1"
-_JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 57, 70))
-_JPEG_LS: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
-_JPEG_2000: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91))
-_HTJ2K: Final = frozenset({*(f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)), PRIVATE_HTJ2K})
-_CODESTREAMS: Final = _JPEG | _JPEG_LS | _JPEG_2000 | _HTJ2K
 
 
 def require_decodable(transfer_syntax: str) -> None:
@@ -34,11 +35,8 @@ def require_decodable(transfer_syntax: str) -> None:
     NotAcceptable
         If they cannot.
     """
-    if (
-        lookup(transfer_syntax).encapsulated
-        and transfer_syntax not in (ENCAPSULATED_UNCOMPRESSED, _RLE, _DEFLATED_FRAME)
-        and transfer_syntax not in _CODESTREAMS
-    ):
+    syntax = lookup(transfer_syntax)
+    if syntax.encapsulated and not syntax.is_decodable:
         raise NotAcceptable(
             "transfer-syntax",
             f"frames in {name(transfer_syntax)} are not rendered: retrieve the frames instead",
@@ -76,16 +74,16 @@ def decode(
         If the frame is damaged, or is of another size than the header says.
     """
     require_decodable(transfer_syntax)
-    if transfer_syntax in _CODESTREAMS:
+    if transfer_syntax in CODESTREAMS:
         return _compressed(data, image, transfer_syntax)
-    if transfer_syntax == _RLE:
+    if transfer_syntax == RLE_LOSSLESS:
         # Planes are whole in RLE (PS3.5 §G.2), whatever the header says.
         whole = image.photometric_interpretation.removesuffix("_422")
         image = replace(image, photometric_interpretation=whole)
         return _native(
             _run_lengths(data, image), image, planar=True
         ), image.photometric_interpretation
-    if transfer_syntax == _DEFLATED_FRAME:
+    if transfer_syntax == DEFLATED_IMAGE_FRAME:
         data = _inflated(data, image.native_bytes)
     return _native(
         data, image, bit_offset, planar=image.is_planar
@@ -165,7 +163,7 @@ def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, s
         if stream.is_lossless and image.samples_per_pixel == 3:
             # What its samples are, the header says; libjpeg would refuse to convert them.
             samples = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
-        elif syntax in _JPEG and image.samples_per_pixel == 3:
+        elif syntax in JPEG and image.samples_per_pixel == 3:
             # Many writers leave the header as it was before compression, so what
             # the JPEG says of its colours goes before what the header says.
             space = "RGB" if photometric == "RGB" else "YCBCR"
@@ -173,11 +171,11 @@ def _compressed(data: bytes, image: ImagePixel, syntax: str) -> tuple[Samples, s
                 data, colorspace=None if stream.tells_colour else space, outcolorspace="RGB"
             )
             photometric = "RGB"
-        elif syntax in _JPEG:
+        elif syntax in JPEG:
             samples = imagecodecs.jpeg8_decode(data)
-        elif syntax in _JPEG_LS:
+        elif syntax in JPEG_LS:
             samples = imagecodecs.jpegls_decode(data)
-        elif syntax in _JPEG_2000:
+        elif syntax in JPEG_2000:
             samples = imagecodecs.jpeg2k_decode(stream.data, numthreads=1)
         else:
             samples = imagecodecs.htj2k_decode(stream.data)

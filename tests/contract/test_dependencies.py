@@ -17,6 +17,8 @@ LATER = {
     "authorization": "pacsless.oauth2.tokens",
 }  # fmt: skip
 """What functions of a kind import when they need it."""
+ON_DEMAND = {"wado_rs": "pacsless.rendering.uncompressed"}
+"""What one function does."""
 
 
 def kind_of(path: Path) -> str:
@@ -27,7 +29,16 @@ def kind_of(path: Path) -> str:
 
 PROJECTS = {
     **{
-        path.parent.name: (path, f"functions.{path.parent.name}.main {LATER[kind_of(path)]}")
+        path.parent.name: (
+            path,
+            " ".join(
+                (
+                    f"functions.{path.parent.name}.main",
+                    LATER[kind_of(path)],
+                    ON_DEMAND.get(path.parent.name, ""),
+                )
+            ),
+        )
         for path in sorted(ROOT.glob("functions/*/pyproject.toml"))
     },
     "scp-gateway": (ROOT / "scp-gateway" / "pyproject.toml", "scp_gateway.gateway"),

@@ -21,7 +21,7 @@ from functions.rendered.retrieve import candidates
 from pacsless.access_routes import route_of
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import Stored
-from pacsless.rendering import render
+from pacsless.rendering import opened
 from tests.dicom_files import BUNDLED, SAMPLES, bundled
 from tests.instances import encode, make_dataset, store_bytes
 from tests.wado import Pacs, deployed, parts
@@ -314,8 +314,8 @@ def test_an_answer_has_a_limit(pacs: Pacs, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_who_waits_too_long_is_told_so(pacs: Pacs, monkeypatch: pytest.MonkeyPatch) -> None:
     identity, _ = pacs.put("CT_small.dcm")
-    monkeypatch.setattr(render, "_turns", threading.Semaphore(0))
-    monkeypatch.setattr(render, "_PATIENCE", 0.01)
+    monkeypatch.setattr(opened, "_turns", threading.Semaphore(0))
+    monkeypatch.setattr(opened, "_PATIENCE", 0.01)
     response = pacs.get(f"{identity.subject}/rendered")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
     assert pacs.get(f"{identity.series.subject}/rendered").status_code == 503

@@ -207,9 +207,18 @@ def test_transfer_syntax(pacs: Pacs) -> None:
     assert implicit in refused.text and explicit in refused.text
     compressed, content = pacs.put("JPEG2000.dcm")
     assert pacs.get(url(compressed, contentType=DICOM)).data == content
-    refused = pacs.get(url(compressed, contentType=DICOM, transferSyntax=explicit))
+    decoded = data_set(pacs.get(url(compressed, contentType=DICOM, transferSyntax=explicit)))
+    assert decoded.file_meta.TransferSyntaxUID == explicit
+    original = pydicom.dcmread(io.BytesIO(content))
+    assert np.array_equal(decoded.pixel_array, original.pixel_array)
+    refused = pacs.get(url(compressed, contentType=DICOM, transferSyntax=implicit))
     assert refused.status_code == 406
-    assert "1.2.840.10008.1.2.4.91" in refused.text and explicit + ")" not in refused.text
+    assert "1.2.840.10008.1.2.4.91" in refused.text and explicit in refused.text
+    dataset = make_dataset(NumberOfFrames=25)
+    video = pacs.store(encode(dataset, "1.2.840.10008.1.2.4.102") + fragments(bytes(100)))
+    refused = pacs.get(url(video, contentType=DICOM, transferSyntax=explicit))
+    assert refused.status_code == 406
+    assert "1.2.840.10008.1.2.4.102" in refused.text and explicit not in refused.text
 
 
 def test_a_rendition_is_sent(pacs: Pacs) -> None:

@@ -131,14 +131,18 @@ def test_frame_numbers(pacs: Pacs, frames: str, status: int) -> None:
 
 
 def test_a_compressed_frame_is_not_passed_off_as_raw(pacs: Pacs) -> None:
-    identity, _ = pacs.put("JPEG2000.dcm")
+    ds = make_dataset()
+    ds.PixelData = encapsulate([b"JPEG XL, which is not decoded here"])
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    identity = pacs.store(encode(ds, "1.2.840.10008.1.2.4.110"))
     for accept in (
         "application/octet-stream",
         'multipart/related; type="application/octet-stream"',
     ):
         refused = pacs.get(f"{identity.subject}/frames/1", accept)
         assert refused.status_code == 406
-        assert "1.2.840.10008.1.2.4.91" in refused.text
+        assert "1.2.840.10008.1.2.4.110" in refused.text
 
 
 def test_what_has_no_pixels_has_no_frames(pacs: Pacs) -> None:

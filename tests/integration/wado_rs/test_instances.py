@@ -76,7 +76,7 @@ def test_mixed_transfer_syntaxes_are_each_named(pacs: Pacs) -> None:
         assert ds.PixelData == b"\1\2" * 4
     compressed, _ = pacs.put("JPEG2000.dcm")
     refused = pacs.get(
-        compressed.subject, f"application/dicom; transfer-syntax={ExplicitVRLittleEndian}"
+        compressed.subject, f"application/dicom; transfer-syntax={ImplicitVRLittleEndian}"
     )
     assert refused.status_code == 406
     assert "1.2.840.10008.1.2.4.91" in refused.text

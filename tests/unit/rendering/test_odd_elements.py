@@ -16,8 +16,9 @@ from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError, 
 from pacsless.identity import InstanceIdentity
 from pacsless.instances import find_instance
 from pacsless.rendering.image import image_pixel
+from pacsless.rendering.opened import open_image
 from pacsless.rendering.parameters import Parameters
-from pacsless.rendering.render import open_image, render
+from pacsless.rendering.render import render
 from tests.dicom_files import element, identifiers, item, part10, sequence
 from tests.instances import encode as encode_dataset
 from tests.instances import make_dataset, store_bytes
