@@ -30,6 +30,12 @@ _PARAMETERS: Final = (
     ),
     ANNOTATION,
     Parameter("quality", "Of JPEG.", {"type": "integer", "minimum": 1, "maximum": 100}),
+    Parameter(
+        "iccprofile",
+        "Whether a colour profile is embedded in JPEG and PNG: the instance's own, or sRGB,"
+        " to which colours are converted then.",
+        {"type": "string", "enum": ["no", "yes", "srgb"]},
+    ),
 )
 
 

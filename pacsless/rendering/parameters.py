@@ -16,7 +16,9 @@ _SIZE: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
 QUALITY: Final = 90
 """Of JPEG, unless another is asked for."""
-_UNSUPPORTED: Final = ("charset", "iccprofile")
+_PROFILES: Final = ("no", "yes", "srgb")
+_OTHER_PROFILES: Final = ("adobergb", "rommrgb")
+"""The standard's others, which are not free to be had."""
 ANNOTATIONS: Final = ("patient", "technique")
 """What can be burned in."""
 
@@ -60,6 +62,8 @@ class Parameters:
     quality: int = QUALITY
     annotation: tuple[str, ...] = ()
     """Which of `ANNOTATIONS` are burned in."""
+    icc_profile: str = "no"
+    """Whether one is embedded: ``no``, ``yes``, or ``srgb`` to have colours converted."""
     unsupported: tuple[str, ...] = ()
     """Parameters of the standard that were given and change nothing here."""
 
@@ -72,18 +76,25 @@ def parse_parameters(given: Mapping[str, Sequence[str]]) -> Parameters:
     BadRequest
         If one is malformed; the message says how it is written.
     """
-    for name in ("window", "viewport", "quality"):
+    for name in ("window", "viewport", "quality", "iccprofile"):
         if len(given.get(name, ())) > 1:
             raise BadRequest(name, f"{name} is given more than once")
     annotation, unknown = parse_annotation(given.get("annotation", ()))
+    profile = given["iccprofile"][0] if "iccprofile" in given else "no"
+    if profile not in _PROFILES + _OTHER_PROFILES:
+        raise BadRequest(
+            "iccprofile", f"iccprofile is one of {', '.join(_PROFILES + _OTHER_PROFILES)}"
+        )
     return Parameters(
         window=_window(given["window"][0]) if "window" in given else None,
         viewport=_viewport(given["viewport"][0]) if "viewport" in given else None,
         quality=parse_quality(given["quality"][0], "quality") if "quality" in given else QUALITY,
         annotation=annotation,
+        icc_profile=profile if profile in _PROFILES else "no",
         unsupported=(
             *(("annotation",) if unknown else ()),
-            *(name for name in _UNSUPPORTED if name in given),
+            *(("charset",) if "charset" in given else ()),
+            *(("iccprofile",) if profile in _OTHER_PROFILES else ()),
         ),
     )
 

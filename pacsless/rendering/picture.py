@@ -63,8 +63,12 @@ def _length(start: float, asked: float | None, whole: int) -> float:
     return length
 
 
-def encode(picture: Image.Image, media_type: str, quality: int) -> bytes:
+def encode(
+    picture: Image.Image, media_type: str, quality: int, icc_profile: bytes | None = None
+) -> bytes:
     """Write a picture; `quality` is for JPEG, the others lose nothing to it.
+
+    A GIF has no place for a colour profile.
 
     Raises
     ------
@@ -72,8 +76,8 @@ def encode(picture: Image.Image, media_type: str, quality: int) -> bytes:
         If it is longer than the media type has.
     """
     how: dict[str, dict[str, Any]] = {
-        JPEG: {"format": "JPEG", "quality": quality},
-        PNG: {"format": "PNG", "compress_level": 3},
+        JPEG: {"format": "JPEG", "quality": quality, "icc_profile": icc_profile},
+        PNG: {"format": "PNG", "compress_level": 3, "icc_profile": icc_profile},
         GIF: {"format": "GIF"},
     }
     if max(picture.size) > _LONGEST.get(media_type, math.inf):

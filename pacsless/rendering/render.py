@@ -6,6 +6,7 @@ from typing import Final
 
 from pacsless.errors import NotFound
 from pacsless.rendering.annotation import annotate
+from pacsless.rendering.colour import profiled
 from pacsless.rendering.opened import Opened
 from pacsless.rendering.parameters import Parameters
 from pacsless.rendering.picture import draw, encode, shrunk
@@ -42,7 +43,7 @@ def render(
     with opened.decoded(frame, drawn=drawn) as (samples, photometric):
         shown = show(samples, photometric, image, header, frame=frame, window=parameters.window)
         del samples
-        picture = draw(shown, viewport)
+        picture, profile = profiled(draw(shown, viewport), header, parameters.icc_profile)
         if not thumbnail:
             picture = annotate(picture, header, frame, parameters.annotation)
-        return encode(picture, media_type, parameters.quality)
+        return encode(picture, media_type, parameters.quality, profile)

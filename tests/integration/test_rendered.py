@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
+from pydicom import Dataset as Item
 from pydicom.encaps import encapsulate
 from pydicom.uid import generate_uid
 from werkzeug.test import TestResponse
@@ -155,11 +156,56 @@ def test_bad_parameters(pacs: Pacs, query: str) -> None:
 
 def test_what_is_not_supported_is_said(pacs: Pacs) -> None:
     identity, _ = pacs.put("CT_small.dcm")
-    response = pacs.get(f"{identity.subject}/rendered?annotation=dose&iccprofile=yes&other=1")
+    response = pacs.get(f"{identity.subject}/rendered?annotation=dose&iccprofile=rommrgb&other=1")
     picture(response)
     assert response.headers["Warning"] == (
         "299 http://localhost/dicom-web: these parameters are not supported: annotation, iccprofile"
     )
+
+
+def scanner() -> bytes:
+    """A profile of RGB that is not sRGB: red and green are the other way round."""
+    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    made[12:16] = b"scnr"
+    made = made.replace(b"rXYZ", b"tmp_", 1).replace(b"gXYZ", b"rXYZ", 1)
+    return bytes(made.replace(b"tmp_", b"gXYZ", 1))
+
+
+def test_colour_profiles(pacs: Pacs) -> None:
+    own = scanner()
+    colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0,
+              "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 1,
+              "Columns": 2}  # fmt: skip
+    pixels = bytes([255, 0, 0, 0, 255, 0])
+    path = Item()
+    path.ICCProfile = own
+    stored = {
+        "own": pacs.store(instance(pixels, ICCProfile=own, **colour)),
+        "of a path": pacs.store(instance(pixels, OpticalPathSequence=[path], **colour)),
+        "none": pacs.store(instance(pixels, **colour)),
+        "damaged": pacs.store(instance(pixels, ICCProfile=own[:64] + bytes(200), **colour)),
+        "grey": pacs.store(instance(ICCProfile=own)),
+    }
+
+    def got(which: str, query: str, kind: str = "PNG") -> tuple[bytes | None, Any]:
+        url = f"{stored[which].subject}/rendered?{query}"
+        made = picture(pacs.get(url, f"image/{kind.lower()}"), kind)
+        return made.info.get("icc_profile"), np.asarray(made).tolist()
+
+    plain = [[[255, 0, 0], [0, 255, 0]]]
+    for which in ("own", "of a path"):
+        assert got(which, "iccprofile=no") == got(which, "") == (None, plain)
+        assert got(which, "iccprofile=yes") == (own, plain)
+        srgb, converted = got(which, "iccprofile=srgb")
+        assert srgb and srgb != own
+        assert converted == [[[0, 255, 0], [255, 0, 0]]]
+        assert got(which, "iccprofile=yes", "JPEG")[0] == own
+        assert got(which, "iccprofile=yes", "GIF")[0] is None
+    for which in ("none", "damaged"):
+        assert got(which, "iccprofile=yes") == (srgb, plain)
+        assert got(which, "iccprofile=srgb") == (srgb, plain)
+    assert got("grey", "iccprofile=yes")[0] is None
+    assert pacs.get(f"{stored['own'].subject}/rendered?iccprofile=cmyk").status_code == 400
 
 
 def test_annotations_are_burned_in_but_for_thumbnails(pacs: Pacs) -> None:

@@ -29,12 +29,16 @@ def test_parameters() -> None:
     assert parsed("annotation=patient,dose") == Parameters(
         annotation=("patient",), unsupported=("annotation",)
     )
-    assert parsed("iccprofile=yes").unsupported == ("iccprofile",)
+    assert parsed("iccprofile=yes") == Parameters(icc_profile="yes")
+    assert parsed("iccprofile=srgb").icc_profile == "srgb"
+    assert parsed("iccprofile=no") == Parameters()
+    assert parsed("iccprofile=adobergb") == Parameters(unsupported=("iccprofile",))
 
 
 @pytest.mark.parametrize(
     "query",
     [
+        "iccprofile=", "iccprofile=sRGB", "iccprofile=no&iccprofile=yes",
         "window=", "window=1", "window=1,2,cubic", "window=a,2,linear", "window=1,0.5,linear",
         "window=1,0,sigmoid", "window=1,-2,linear-exact", "window=1,2,linear,3", "window=nan,1",
         "window=1,inf", "window=1,1e400", "window=" + "9" * 400 + ",1", "viewport=", "viewport=1",
