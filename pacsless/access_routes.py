@@ -62,6 +62,9 @@ def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
         stored_to = ["/studies"] + [f"/studies/{found['study']}"] * (named == ["study"])
         return "store_instances" if resource in stored_to else "other", about
     last = resource.rpartition("/")[2]
+    if method == "DELETE":
+        plain = named and not found["rest"] and last not in _PLURAL.values()
+        return f"delete_{named[-1]}" if plain else "other", about
     if not found["rest"] and last in _PLURAL.values():
         return f"search_{last}", about
     if not named:

@@ -181,6 +181,26 @@ class InstanceStored(InstanceEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDeleted(InstanceEvent):
+    """Somebody had an instance deleted: its file is gone, and this is its tombstone."""
+
+    TYPE = "org.pacsless.instance.deleted.v1"
+    TOPIC = "storage_queue"
+    # Of two files that an instance had one after the other, each is deleted by itself.
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "received_at", "file_size")  # fmt: skip
+
+    file_size: int
+    """Bytes of the file that is gone."""
+    received_at: str
+    """When that file was received, as the archive kept it: tells it from one sent later."""
+    deleted_at: str
+    deleted_by: str
+    """Subject of the verified access token; empty where there is none."""
+    remote_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReceived(Event):
     """Somebody tried to store an instance, and this is what they were told.
 
@@ -219,7 +239,10 @@ class InstanceReceived(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRevised(Event):
-    """Patient, study and series as they are now, after instances arrived."""
+    """Patient, study and series as they are now, after instances arrived or were deleted.
+
+    A series that has no instances any more, and a study, are described by nothing.
+    """
 
     TYPE = "org.pacsless.series.revised.v1"
     TOPIC = "dicom_state_queue"
@@ -271,6 +294,21 @@ class InstanceIndexed(InstanceEvent):
     file_size: int
     dicom_json: Json
     """The instance's metadata in the DICOM JSON Model (PS3.18 Annex F)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceUnindexed(InstanceEvent):
+    """A deleted instance is out of the index."""
+
+    TYPE = "org.pacsless.instance.unindexed.v1"
+    TOPIC = "dicom_image_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "revision", "created_date")  # fmt: skip
+
+    revision: int
+    created_date: str
+    """As its `InstanceIndexed` had it: where the warehouse has its row."""
+    received_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,9 +398,11 @@ EVENTS: Final[dict[str, type[Event]]] = {
     event.TYPE: event
     for event in (
         InstanceStored,
+        InstanceDeleted,
         InstanceReceived,
         SeriesRevised,
         InstanceIndexed,
+        InstanceUnindexed,
         InstanceConversionRequested,
         InstanceConverted,
         InstanceConversionFailed,

@@ -19,7 +19,9 @@ from pacsless.errors import InvalidIdentity
 _UID: Final = re.compile(r"[0-9](?:[0-9.]{0,62}[0-9])?", re.ASCII)
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 
-RESERVED_TENANTS: Final = frozenset({"metadata", "renditions", "quarantine", "tenants"})
+RESERVED_TENANTS: Final = frozenset(
+    {"metadata", "renditions", "quarantine", "tombstones", "tenants"}
+)
 """Names that stand beside the tenants at the archive's root."""
 
 
@@ -86,6 +88,11 @@ class SeriesIdentity:
     def folder(self) -> str:
         """Archive key below which the series' originals lie."""
         return f"{self.tenant_id}/{self.study_instance_uid}/{self.series_instance_uid}"
+
+    @property
+    def tombstones(self) -> str:
+        """Archive key below which the tombstones of its deleted instances lie."""
+        return f"tombstones/{self.folder}"
 
     @property
     def metadata_key(self) -> str:
@@ -174,6 +181,11 @@ class InstanceIdentity:
     def renditions(self) -> str:
         """Archive key below which the instance's renditions lie."""
         return f"renditions/{self.series.folder}/{self.sop_instance_uid}"
+
+    @property
+    def tombstone_key(self) -> str:
+        """Archive key of what says that the instance was deleted."""
+        return f"{self.series.tombstones}/{self.sop_instance_uid}.json"
 
     def rendition_key(self, transfer_syntax_uid: str) -> str:
         """Archive key of the rendition in `transfer_syntax_uid`."""

@@ -1,8 +1,9 @@
 """The metadata of a series as it is now: what its document says, plus new files.
 
-Originals never change, so an entry once made stays right and only files that
-have none are read. build_metadata stores the result; wado_rs answers with it
-when the stored document lags behind the files.
+Originals never change, so an entry once made stays right while its file is there,
+and only files that have none are read. build_metadata stores the result; wado_rs
+answers with it when the stored document lags behind the files. Who deletes a file
+takes its entry away: another may be stored under its name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pacsless import dicomweb
 from pacsless.dicom import document
 from pacsless.entries import EntryMemory
 from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
-from pacsless.identity import InstanceIdentity, SeriesIdentity, valid_uid
+from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key, valid_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 100
 """Files whose DICOM JSON, ten times what is written of it, is in memory together."""
+
+_GZIP_LEVEL: Final = 6
+"""Measured on 299 PET instances, 1.7 MB: 7 ms for 28 kB; level 1 takes 4 ms for 72 kB."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -42,8 +46,8 @@ class SeriesMetadata:
     """Entries."""
     left_out: int
     """Originals that cannot be read as DICOM."""
-    originals: frozenset[str]
-    """SOP Instance UIDs of the files there were."""
+    originals: Mapping[str, Stat]
+    """The files there were, by SOP Instance UID."""
 
 
 def originals(archive: Archive, series: SeriesIdentity) -> dict[str, Stat]:
@@ -83,6 +87,44 @@ def read_whole_document(archive: Archive, key: str) -> bytes | None:
     return content if whole else None
 
 
+def store_document(archive: Archive, key: str, content: bytes) -> None:
+    """Write a document and its compressed form.
+
+    The compressed one goes first: readers take a document for current by the
+    plain one, and must not get an older one for accepting gzip. Its time stamp
+    is zero, so equal documents are equal files. What is there already is not
+    written again: a replay costs reading.
+    """
+    if read_whole_document(archive, key) == content:
+        return
+    archive.replace(f"{key}.gz", gzip.compress(content, _GZIP_LEVEL, mtime=0))
+    archive.replace(key, content)
+
+
+def remove_document(archive: Archive, key: str) -> None:
+    """Remove a document and its compressed form; readers fall back to the files."""
+    archive.remove(key)
+    archive.remove(f"{key}.gz")
+
+
+def prune_documents(archive: Archive, series: SeriesIdentity) -> None:
+    """Take out of the documents of a series, and of its study, what has no file any more."""
+    # Made of the documents of the series, so it costs no file to make it anew.
+    remove_document(archive, study_metadata_key(series.tenant_id, series.study_instance_uid))
+    key = series.metadata_key
+    while (content := read_document(archive, key)) is not None:
+        present = originals(archive, series)
+        entries = list(EntryMemory().entries(key, content).values())
+        left = [one for one in entries if one.sop_instance_uid in present]
+        if not left or document.count(content) > len(entries):
+            # Nobody knows which files the empty lines are of.
+            remove_document(archive, key)
+        elif len(left) < len(entries):
+            store_document(archive, key, document.compose(left, 0))
+            continue  # another may have deleted one meanwhile, and have looked before this
+        return
+
+
 def describe_series(
     archive: Archive,
     series: SeriesIdentity,
@@ -113,7 +155,7 @@ def describe_series(
         entries += made
         left_out += unreadable
     content = document.compose(entries, left_out)
-    return SeriesMetadata(content, len(entries), left_out, frozenset(present))
+    return SeriesMetadata(content, len(entries), left_out, present)
 
 
 def _describe_files(

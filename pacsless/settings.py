@@ -137,6 +137,8 @@ class Settings(FromEnviron):
     """Where clients find DICOMweb of the default tenant; BulkDataURIs start with it."""
     tenant: str = "default"
     """Tenant of requests and associations that name none."""
+    delete: bool = False
+    """Whether studies, series and instances can be deleted by DICOMweb: docs/delete.md."""
     pseudonym_key: str = ""
     """File with the secret that new names in anonymized instances are made with; without one,
     nothing is anonymized: docs/wado-uri.md."""

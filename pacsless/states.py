@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pacsless.dicom.levels import PATIENT, SERIES, STUDY, Attribute
 from pacsless.events import Json, SeriesRevised
+from pacsless.identity import SeriesIdentity
 from pacsless.times import iso_time
 
 _SERIES: Final = "tenant_id, study_instance_uid, series_instance_uid"
@@ -64,6 +65,46 @@ def series_revised(row: Sequence[Any]) -> SeriesRevised:
         patient=keyword_values(study_attributes, PATIENT),
         study=keyword_values(study_attributes, STUDY),
         series=keyword_values(series_attributes, SERIES),
+    )
+
+
+def series_gone(
+    series: SeriesIdentity,
+    revision: int,
+    updated_at: str,
+    *,
+    study_series: int,
+    study_revision: int,
+) -> SeriesRevised:
+    """Make the event of a series that has no instances any more.
+
+    Parameters
+    ----------
+    series
+        Which.
+    revision, updated_at
+        Of its last deletion.
+    study_series
+        How many series its study still has.
+    study_revision
+        Of the last deletion in its study.
+    """
+    return SeriesRevised(
+        tenant_id=series.tenant_id,
+        study_instance_uid=series.study_instance_uid,
+        series_instance_uid=series.series_instance_uid,
+        revision=revision,
+        study_revision=study_revision,
+        updated_at=updated_at,
+        number_of_series_related_instances=0,
+        number_of_study_related_series=study_series,
+        # Those of a study that is left are in the events of its other series.
+        number_of_study_related_instances=0,
+        series_bytes=0,
+        study_bytes=0,
+        patient={},
+        study={},
+        series={},
     )
 
 

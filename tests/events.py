@@ -32,6 +32,14 @@ _VALUES: dict[str, dict[str, Any]] = {
         "sha256": _SHA,
         "received_at": _TIME,
     },
+    "instance.deleted.v1": {
+        **_INSTANCE,
+        "file_size": 526_336,
+        "received_at": _TIME,
+        "deleted_at": "2026-11-24T08:00:00.000001Z",
+        "deleted_by": "ann",
+        "remote_address": "127.0.0.1",
+    },
     "instance.received.v1": {
         **_INSTANCE,
         **_SOURCE,
@@ -70,6 +78,12 @@ _VALUES: dict[str, dict[str, Any]] = {
         "transfer_syntax": "1.2.840.10008.1.2.1",
         "file_size": 526_336,
         "dicom_json": {"00280010": {"vr": "US", "Value": [512]}},
+    },
+    "instance.unindexed.v1": {
+        **_INSTANCE,
+        "revision": 8,
+        "created_date": "2026-11-23",
+        "received_at": _TIME,
     },
     "instance.conversion-requested.v1": {
         **_INSTANCE,

@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator, FormatChecker
 from functions.extract_tags.index import index
 from pacsless.archive.files import FileArchive
 from pacsless.codec import to_record
-from pacsless.events import Event, InstanceStored
+from pacsless.events import Event, InstanceDeleted, InstanceStored
 from pacsless.postgres import Database
 from pacsless.settings import Settings
 from tests.services import REPOSITORY
 
-VOLATILE = ["revision", "updated_at", "changed_at", "sequence"]
-"""Columns that tell when a row was written, and so in which order."""
+VOLATILE = ["revision", "updated_at", "changed_at", "sequence", "file_time"]
+"""Columns that tell when a row or a file was written, and so in which order."""
 
 
 @cache
@@ -36,7 +36,7 @@ class Index:
         self.archive, self.settings = archive, settings
         self.database = Database.from_settings(settings)
 
-    def __call__(self, *events: InstanceStored) -> list[Event]:
+    def __call__(self, *events: InstanceStored | InstanceDeleted) -> list[Event]:
         """Index a batch; whatever is announced obeys its schema, as it goes to Kafka."""
         found = index(events, self.archive, self.database, self.settings)
         for one in found:

@@ -167,6 +167,7 @@ def run(folder: Path, functions: dict[str, str]) -> tuple[subprocess.Popen[bytes
         "ARCHIVE_ROOT": str(folder / "archive"),
         "VIEWER_ROOT": str(folder / "viewer"),
         "CAPABILITIES": str(CAPABILITIES),
+        "DELETE": "off",
         "DEFAULT_TENANT": "main",
         **{name.upper(): "127.0.0.1:1" for name in FUNCTIONS},
         **UNCHECKED,

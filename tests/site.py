@@ -26,7 +26,7 @@ from pacsless.archive.files import FileArchive
 from pacsless.bus import Producer
 from pacsless.codec import Delivered, now
 from pacsless.errors import Unprocessable
-from pacsless.events import Event, InstanceStored, SeriesRevised
+from pacsless.events import Event, InstanceDeleted, InstanceStored, SeriesRevised
 from pacsless.postgres import Database
 from pacsless.reconcile.backlog import Backlog
 from pacsless.reconcile.look import Places
@@ -79,7 +79,7 @@ class Pipeline(Producer):
         derived: list[Event] = []
         for event in events:
             self.published.append(event)
-            if isinstance(event, InstanceStored):
+            if isinstance(event, InstanceStored | InstanceDeleted):
                 try:
                     derived += index([event], archive, database, self._ours)
                 except Unprocessable:

@@ -87,7 +87,8 @@ def serve(folder: Path, **environment: str) -> Iterator[Stow]:
     function = FunctionProcess("stow_rs", folder, **environment)
     function.start()
     (folder / "viewer").mkdir()
-    process, front = nginx.run(folder, {"STOW_RS": function.address})
+    deletes = "on" if environment.get("DELETE") == "yes" else "off"
+    process, front = nginx.run(folder, {"STOW_RS": function.address, "DELETE": deletes})
     try:
         yield Stow(function, front)
     finally:

@@ -12,7 +12,6 @@ from typing import Any
 
 from werkzeug.test import Client, TestResponse
 
-from functions.build_metadata.build import store as store_document
 from pacsless import resources
 from pacsless.archive import Archive
 from pacsless.archive.files import FileArchive
@@ -20,7 +19,7 @@ from pacsless.cache import Cache
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.identity import InstanceIdentity
-from pacsless.metadata import describe_series
+from pacsless.metadata import describe_series, store_document
 from pacsless.settings import Settings
 from tests import native_model
 from tests.dicom_files import BUNDLED

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from functions.extract_tags.index import index
 from pacsless.archive import Archive
 from pacsless.codec import Delivered
-from pacsless.events import Event, InstanceStored
+from pacsless.events import Event, InstanceDeleted, InstanceStored
 from pacsless.handler import handles
 from pacsless.postgres import Database
 from pacsless.read_files import ReadFiles
 from pacsless.settings import Settings
 
 
-@handles(InstanceStored)
+@handles(InstanceStored, InstanceDeleted)
 def extract_tags(
-    batch: Sequence[Delivered[InstanceStored]],
+    batch: Sequence[Delivered[InstanceStored | InstanceDeleted]],
     archive: Archive,
     database: Database,
     settings: Settings,

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from functions.extract_tags.tags import Tags, read_tags
+from pacsless.dicom import document
 from pacsless.errors import NotFound, Unprocessable
 from pacsless.events import InstanceStored
 from pacsless.identity import InstanceIdentity
-from pacsless.metadata import read_attributes
-from pacsless.strict_json import dumps
+from pacsless.metadata import describe_series, read_attributes
+from pacsless.strict_json import dumps, loads
+from pacsless.tombstones import is_deleted, received_at
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive, Stat
     from pacsless.events import Json
+    from pacsless.identity import SeriesIdentity
     from pacsless.read_files import ReadFiles
     from pacsless.settings import Settings
 
@@ -29,6 +32,8 @@ class Read:
 
     event: InstanceStored
     tags: Tags
+    file_time: str
+    """Tells the file from one that was deleted before."""
 
 
 def read_batch(
@@ -38,6 +43,8 @@ def read_batch(
     read_files: ReadFiles | None = None,
 ) -> list[Read]:
     """Read the files of a batch, one for each instance, in the order of their identities.
+
+    What was deleted is left out, and what tells of a file that was there before another.
 
     Raises
     ------
@@ -51,7 +58,9 @@ def read_batch(
             raise Unprocessable("two-digests", "two events of the batch disagree about one file")
     files: dict[str, dict[InstanceIdentity, Stat]] = {}
     for identity in sorted(events):
-        files.setdefault(identity.tenant_id, {})[identity] = _file_of(events[identity], archive)
+        file = _file_of(events[identity], archive)
+        if file is not None:
+            files.setdefault(identity.tenant_id, {})[identity] = file
     found = []
     for tenant, ours in files.items():
         left = read_files.find(tenant, list(ours.values())) if read_files else {}
@@ -64,7 +73,8 @@ def read_batch(
                     attributes = _attributes(identity, file, archive, settings)
                     if read_files and read_files.wants(file):
                         read.append((file, dumps(attributes)))
-                found.append(Read(events[identity], _tags(identity, attributes)))
+                tags = _tags(identity, attributes)
+                found.append(Read(events[identity], tags, received_at(file)))
         finally:
             # Also of a batch with a bad file, which is halved and comes again.
             if read_files:
@@ -72,16 +82,32 @@ def read_batch(
     return found
 
 
-def _file_of(event: InstanceStored, archive: Archive) -> Stat:
+def _file_of(event: InstanceStored, archive: Archive) -> Stat | None:
+    """Find the file of an event; None if it was deleted."""
     key = event.identity.key
     if event.file_path != key:
         raise Unprocessable("file-path", "FilePath is not the path of the instance")
     file = archive.stat(key)
+    if file is not None and file.size == event.file_size:
+        return file
+    if is_deleted(archive, event.identity):
+        return None
     if file is None:
         raise Unprocessable("no-such-file", "the instance's file is not in the archive")
-    if file.size != event.file_size:
-        raise Unprocessable("file-size", "the file's size is not the event's FileSize")
-    return file
+    raise Unprocessable("file-size", "the file's size is not the event's FileSize")
+
+
+def tags_of(
+    series: SeriesIdentity, archive: Archive, settings: Settings, read_files: ReadFiles | None
+) -> list[Tags]:
+    """Return what the index keeps of every file there is of a series."""
+    made = describe_series(archive, series, settings, read_files=read_files)
+    found = []
+    for line in document.lines(made.content):
+        attributes: Json = loads(line)
+        identity = InstanceIdentity(series.tenant_id, *document.identifiers_of(attributes))
+        found.append(read_tags(identity, attributes))
+    return found
 
 
 def _attributes(

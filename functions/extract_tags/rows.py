@@ -10,7 +10,7 @@ from functions.extract_tags.tags import Description, Tags, first, first_text
 from pacsless.dicom import keys
 from pacsless.errors import Unprocessable
 from pacsless.events import InstanceStored, Json
-from pacsless.identity import SeriesIdentity
+from pacsless.identity import InstanceIdentity, SeriesIdentity
 
 StudyKey = tuple[str, str]
 """Tenant and Study Instance UID."""
@@ -110,7 +110,12 @@ def as_json(rows: Iterable[Json]) -> str:
     return json.dumps(list(rows), separators=(",", ":"))
 
 
-def instance_row(event: InstanceStored, tags: Tags, revision: int) -> Json:
+def instance_key(one: InstanceIdentity) -> Json:
+    """Key columns of an instance."""
+    return series_key(one.series) | {"sop_instance_uid": one.sop_instance_uid}
+
+
+def instance_row(event: InstanceStored, tags: Tags, revision: int, file_time: str) -> Json:
     """Row of ``instance``.
 
     Raises
@@ -123,8 +128,7 @@ def instance_row(event: InstanceStored, tags: Tags, revision: int) -> Json:
     except ValueError:
         raise Unprocessable("received-at", "ReceivedAt is no ISO 8601 time") from None
     received = received.replace(tzinfo=received.tzinfo or UTC).astimezone(UTC)
-    return series_key(tags.identity.series) | {
-        "sop_instance_uid": tags.identity.sop_instance_uid,
+    return instance_key(tags.identity) | {
         "sop_class_uid": tags.sop_class_uid,
         "instance_number": tags.instance_number,
         "transfer_syntax_uid": event.transfer_syntax,
@@ -133,6 +137,7 @@ def instance_row(event: InstanceStored, tags: Tags, revision: int) -> Json:
         "revision": revision,
         "received_at": received.isoformat(),
         "created_date": received.date().isoformat(),
+        "file_time": file_time,
     }
 
 

@@ -121,18 +121,18 @@ INSERT_INSTANCES: Final = f"""
 WITH new AS (
     SELECT * FROM {_rows("instance")}
 ), inserted AS (
-    INSERT INTO instance ({_INSTANCE}, {_LEDGER}, revision, received_at, created_date)
-    SELECT {_INSTANCE}, {_LEDGER}, revision, received_at, created_date FROM new
+    INSERT INTO instance ({_INSTANCE}, {_LEDGER}, revision, received_at, created_date, file_time)
+    SELECT {_INSTANCE}, {_LEDGER}, revision, received_at, created_date, file_time FROM new
     ORDER BY {_INSTANCE}
     ON CONFLICT DO NOTHING
-    RETURNING {_INSTANCE}, revision, sha256, created_date, received_at
+    RETURNING {_INSTANCE}, revision, sha256, created_date, received_at, file_time
 ), recorded AS (
     INSERT INTO change ({_INSTANCE}, revision, action)
     SELECT {_INSTANCE}, revision, 'create' FROM inserted
 )
 SELECT * FROM inserted
 UNION ALL
-SELECT {_INSTANCE}, old.revision, old.sha256, old.created_date, old.received_at
+SELECT {_INSTANCE}, old.revision, old.sha256, old.created_date, old.received_at, old.file_time
 FROM instance AS old JOIN new USING ({_INSTANCE})
 """
 """The second half sees the table as it was before the first: together they are every row.
@@ -165,3 +165,102 @@ FROM {_rows("study")} AS new
 WHERE series.tenant_id = new.tenant_id AND series.study_instance_uid = new.study_instance_uid
   AND series.revision <> :revision
 """
+
+REMOVE_INSTANCES: Final = f"""
+WITH removed AS (
+    DELETE FROM instance USING {_rows("instance")} AS new
+    WHERE instance.tenant_id = new.tenant_id
+      AND instance.study_instance_uid = new.study_instance_uid
+      AND instance.series_instance_uid = new.series_instance_uid
+      AND instance.sop_instance_uid = new.sop_instance_uid
+      AND (new.file_time IS NULL OR instance.file_time IS DISTINCT FROM new.file_time)
+    RETURNING instance.*
+), recorded AS (
+    INSERT INTO change ({_INSTANCE}, revision, action, created_date, received_at)
+    SELECT {_INSTANCE}, :revision, 'delete', created_date, received_at FROM removed
+)
+SELECT {_INSTANCE} FROM removed
+"""
+"""Where a file time is given, only rows that are not about that file."""
+
+REMOVE_SERIES: Final = f"""
+DELETE FROM series USING {_rows("series")} AS new
+WHERE series.tenant_id = new.tenant_id AND series.study_instance_uid = new.study_instance_uid
+  AND series.series_instance_uid = new.series_instance_uid
+  AND NOT EXISTS (
+    SELECT FROM instance AS one WHERE one.tenant_id = series.tenant_id
+      AND one.study_instance_uid = series.study_instance_uid
+      AND one.series_instance_uid = series.series_instance_uid)
+RETURNING series.tenant_id, series.study_instance_uid
+"""
+
+REMOVE_STUDIES: Final = f"""
+DELETE FROM study USING {_rows("study")} AS new
+WHERE study.tenant_id = new.tenant_id AND study.study_instance_uid = new.study_instance_uid
+  AND NOT EXISTS (
+    SELECT FROM series AS one WHERE one.tenant_id = study.tenant_id
+      AND one.study_instance_uid = study.study_instance_uid)
+RETURNING study.tenant_id, study.study_instance_uid
+"""
+
+REMOVE_PATIENTS: Final = f"""
+DELETE FROM patient USING {_rows("patient")} AS new
+WHERE patient.tenant_id = new.tenant_id AND patient.patient_id = new.patient_id
+  AND NOT EXISTS (
+    SELECT FROM study WHERE study.tenant_id = patient.tenant_id
+      AND study.patient_id = patient.patient_id)
+  AND NOT EXISTS (
+    SELECT FROM study AS conflict WHERE conflict.tenant_id = patient.tenant_id
+      AND cardinality(conflict.patient_ids) > 1
+      AND patient.patient_id = ANY (conflict.patient_ids))
+"""
+"""Those of whom there is no study."""
+
+SERIES_OF_STUDIES: Final = f"""
+SELECT {_SERIES}, series.described_by
+FROM series JOIN {_rows("study")} AS new USING (tenant_id, study_instance_uid)
+"""
+
+STUDIES_OF_PATIENTS: Final = f"""
+SELECT patient.tenant_id, patient.patient_id, patient.described_by, of_patient.study_instance_uid
+FROM patient JOIN {_rows("patient")} AS new USING (tenant_id, patient_id), LATERAL (
+    SELECT study_instance_uid FROM study
+    WHERE study.tenant_id = patient.tenant_id AND study.patient_id = patient.patient_id
+    UNION
+    SELECT study_instance_uid FROM study
+    WHERE study.tenant_id = patient.tenant_id AND cardinality(patient_ids) > 1
+      AND patient.patient_id = ANY (patient_ids)
+    LIMIT :most
+) AS of_patient
+"""
+
+UPDATE_PATIENTS: Final = f"""
+UPDATE patient SET ({_DESCRIPTION}) = ({_new(_DESCRIPTION)})
+FROM {_rows("patient")} AS new
+WHERE patient.tenant_id = new.tenant_id AND patient.patient_id = new.patient_id
+"""
+
+DELETIONS: Final = f"""
+SELECT DISTINCT ON ({_INSTANCE})
+    {_INSTANCE}, change.revision, change.created_date, change.received_at
+FROM change JOIN {_rows("change")} AS new USING ({_INSTANCE})
+WHERE change.action = 'delete'
+ORDER BY {_INSTANCE}, change.revision DESC
+"""
+"""The newest of each instance."""
+
+GONE_SERIES: Final = f"""
+SELECT {_SERIES}, max(change.revision), max(change.changed_at),
+    (SELECT count(*) FROM series AS other WHERE other.tenant_id = change.tenant_id
+        AND other.study_instance_uid = change.study_instance_uid),
+    (SELECT max(revision) FROM change AS other WHERE other.tenant_id = change.tenant_id
+        AND other.study_instance_uid = change.study_instance_uid AND other.action = 'delete')
+FROM change JOIN {_rows("series")} AS new USING ({_SERIES})
+WHERE change.action = 'delete' AND NOT EXISTS (
+    SELECT FROM series WHERE series.tenant_id = change.tenant_id
+      AND series.study_instance_uid = change.study_instance_uid
+      AND series.series_instance_uid = change.series_instance_uid)
+GROUP BY {_SERIES}
+ORDER BY {_SERIES}
+"""
+"""Series that had instances, and are in the index no more."""

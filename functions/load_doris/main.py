@@ -13,13 +13,14 @@ from pacsless.events import (
     InstanceConverted,
     InstanceIndexed,
     InstanceReceived,
+    InstanceUnindexed,
     SeriesRevised,
 )
 from pacsless.handler import handles
 from pacsless.stream_load import StreamLoad
 
 
-@handles(InstanceReceived, SeriesRevised, InstanceIndexed, InstanceConverted,
+@handles(InstanceReceived, SeriesRevised, InstanceIndexed, InstanceUnindexed, InstanceConverted,
          InstanceConversionFailed, AccessLogged)  # fmt: skip
 def load_doris(batch: Sequence[Delivered[Event]], stream_load: StreamLoad) -> None:
     """Load the rows of a batch, a table at a time; repeating it changes nothing."""

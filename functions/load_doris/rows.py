@@ -33,6 +33,7 @@ from pacsless.events import (
     InstanceConverted,
     InstanceIndexed,
     InstanceReceived,
+    InstanceUnindexed,
     SeriesRevised,
 )
 
@@ -92,9 +93,16 @@ def rows_of(event: Event) -> Iterable[tuple[Table, Row]]:
             # The study was updated when its newest series was: another's event names
             # the same revision of the study, and an older time.
             newest = event.revision == event.study_revision
+            if (
+                not event.number_of_series_related_instances
+                and event.number_of_study_related_series
+            ):
+                newest = False  # of a study that has other series, theirs tell
             return [(STATE, _series(event)), *([(STATE, _study(event))] if newest else [])]
         case InstanceIndexed():
             return [(IMAGE, _image(event))]
+        case InstanceUnindexed():
+            return [(IMAGE, _deleted(event))]
         case InstanceReceived():
             return [(RECEIVE_LOG, _received(event))]
         case AccessLogged():
@@ -119,7 +127,7 @@ def _series(event: SeriesRevised) -> Row:
         "query_retrieve_level": "SERIES",
         "updated_at": time(event.updated_at),
         "size_bytes": event.series_bytes,
-        "is_deleted": False,
+        "is_deleted": not event.number_of_series_related_instances,
     }
 
 
@@ -138,7 +146,7 @@ def _study(event: SeriesRevised) -> Row:
         "query_retrieve_level": "STUDY",
         "updated_at": time(event.updated_at),
         "size_bytes": event.study_bytes,
-        "is_deleted": False,
+        "is_deleted": not event.number_of_study_related_instances,
     }
 
 
@@ -161,6 +169,24 @@ def _image(event: InstanceIndexed) -> Row:
         "received_at": time(event.received_at),
         "dicom_json": document(event.dicom_json),
         "is_deleted": False,
+    }
+
+
+def _deleted(event: InstanceUnindexed) -> Row:
+    """A row with nothing of the instance but its name, so that an older event cannot revive it."""
+    return attributes(IMAGE, {}) | {
+        "created_date": ingest_date(event.created_date),
+        "tenant_id": event.tenant_id,
+        "study_instance_uid": event.study_instance_uid,
+        "series_instance_uid": event.series_instance_uid,
+        "sop_instance_uid": event.sop_instance_uid,
+        "event_seq": event.revision,
+        "transfer_syntax_uid": None,
+        "size_bytes": None,
+        "sha256": None,
+        "received_at": time(event.received_at),
+        "dicom_json": None,
+        "is_deleted": True,
     }
 
 

@@ -30,3 +30,8 @@ STUDIES: Final = Capability("Store Instances", ANSWERS, (ACCEPT,), _STATUSES, _O
 STUDY: Final = Capability(
     "Store Instances of Study", ANSWERS, (ACCEPT,), _STATUSES, _OUTCOME, _BODY
 )
+
+
+def delete(level: str) -> Capability:
+    """Describe deleting what is of a level; 405 unless it is turned on."""
+    return Capability(f"Delete {level}", (), (), (204, 405))

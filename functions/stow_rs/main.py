@@ -1,4 +1,4 @@
-"""STOW-RS: instances from clients, stored as those of C-STORE."""
+"""STOW-RS: instances from clients, stored as those of C-STORE, and deleted for them."""
 
 from __future__ import annotations
 

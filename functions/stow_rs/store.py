@@ -94,7 +94,7 @@ class Store:
 
     def __init__(self, request: Request, study: str, storing: Storing) -> None:
         self._request, self._study, self._storing = request, study, storing
-        self._sender = Sender(request.tenant, "", "", _remote_address(request))
+        self._sender = Sender(request.tenant, "", "", remote_address(request))
         self._sealing: deque[Future[Outcome]] = deque()
         self._outcomes: list[Outcome] = []
         self._open: Reception | None = None
@@ -219,7 +219,7 @@ class Store:
         return Outcome(status, sop_class, sop_instance, study, instance_url(base, identity))
 
 
-def _remote_address(request: Request) -> str:
+def remote_address(request: Request) -> str:
     """Who sends; past nginx the header may say anything, and it is kept in events."""
     for address in (request.http.headers.get("X-Forwarded-For"), request.http.remote_addr):
         with suppress(ValueError):

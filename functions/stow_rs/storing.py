@@ -29,6 +29,7 @@ NAME: Final = "stow_rs"
 _LOOK_SECONDS: Final = 0.5
 _SEALING: Final = 8
 """Instances made durable at a time: a disk does several in the time of one."""
+_DELETING: Final = 8
 _log: Final = logging.getLogger(__name__)
 
 
@@ -79,6 +80,8 @@ class Storing:
         self.spool = spool
         self._bodies: set[Paced] = set()
         self.pool = ThreadPoolExecutor(_SEALING, thread_name_prefix="sealing")
+        # Of its own, so that no upload waits until a study is deleted.
+        self.deleting = ThreadPoolExecutor(_DELETING, thread_name_prefix="deleting")
         self.reading_attributes = threading.Lock()
         """Of one request at a time: read, they take many times their bytes."""
         # A disk that is stuck keeps whoever asks it waiting.

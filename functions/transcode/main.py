@@ -16,4 +16,5 @@ def transcode(
     batch: Sequence[Delivered[InstanceConversionRequested]], archive: Archive
 ) -> Iterable[Event]:
     """Make the renditions asked for, each once."""
-    return [make_rendition(one.event, archive) for one in batch]
+    made = (make_rendition(one.event, archive) for one in batch)
+    return [one for one in made if one is not None]

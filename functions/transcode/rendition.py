@@ -17,13 +17,14 @@ from pacsless.codec import now
 from pacsless.dicom import explicit_le
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
-from pacsless.errors import NotFound, PacslessError, Unprocessable
+from pacsless.errors import Busy, NotFound, PacslessError, Unprocessable
 from pacsless.events import (
     InstanceConversionFailed,
     InstanceConversionRequested,
     InstanceConverted,
 )
 from pacsless.times import iso_time
+from pacsless.tombstones import is_deleted
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -40,17 +41,24 @@ class _Failed(Exception):
 
 def make_rendition(
     request: InstanceConversionRequested, archive: Archive
-) -> InstanceConverted | InstanceConversionFailed:
+) -> InstanceConverted | InstanceConversionFailed | None:
     """Carry out a request.
+
+    Returns
+    -------
+    InstanceConverted, InstanceConversionFailed or None
+        What became of it; None if the instance was deleted.
 
     Raises
     ------
     Unavailable
         If the archive does not answer: the request is to be tried again.
+    Busy
+        If the instance was deleted meanwhile, and stored again.
     """
     began = time.monotonic()
     try:
-        size, sha256, converted_at = _rendition(request, archive)
+        made = _rendition(request, archive)
     except _Failed as failure:
         return InstanceConversionFailed(
             **_about(request),
@@ -59,6 +67,9 @@ def make_rendition(
             error_text=failure.error.message,
             failed_at=now(),
         )
+    if made is None:
+        return None
+    size, sha256, converted_at = made
     return InstanceConverted(
         **_about(request),
         rendition_path=request.identity.rendition_key(request.target_transfer_syntax),
@@ -81,7 +92,9 @@ def _about(request: InstanceConversionRequested) -> dict[str, str]:
     }
 
 
-def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[int, str, str]:
+def _rendition(
+    request: InstanceConversionRequested, archive: Archive
+) -> tuple[int, str, str] | None:
     """Make the rendition unless it is there; return its size, its digest and its time."""
     if request.target_transfer_syntax != EXPLICIT_VR_LITTLE_ENDIAN:
         raise _Failed(
@@ -89,6 +102,9 @@ def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[
             Unprocessable("unknown-target", "only Explicit VR Little Endian can be written"),
         )
     key = request.identity.rendition_key(request.target_transfer_syntax)
+    before = archive.stat(request.identity.key)
+    if before is None and is_deleted(archive, request.identity):
+        return None
     made = archive.stat(key)
     if made is not None:
         with archive.open(key) as file:
@@ -104,6 +120,11 @@ def _rendition(request: InstanceConversionRequested, archive: Archive) -> tuple[
     except AlreadyKept:
         # Another worker was quicker; the same bytes make the same rendition.
         archive.discard(sealed)
+    after = archive.stat(request.identity.key)
+    if before is None or after is None or after.modified != before.modified:
+        # It would be taken for one of what is stored under this name next.
+        archive.remove(key)
+        raise Busy("replaced", "the instance was deleted while it was converted")
     return sealed.size, sealed.sha256, now()
 
 

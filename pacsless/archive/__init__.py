@@ -198,7 +198,7 @@ class Archive(Protocol):
         ...
 
     def remove(self, key: str) -> None:
-        """Remove a file; nothing happens if there is none."""
+        """Remove a file, durably; nothing happens if there is none."""
         ...
 
     def local_path(self, key: str) -> Path | None:

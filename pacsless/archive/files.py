@@ -22,6 +22,7 @@ from pacsless.archive.incoming import (
     sweep_folder,
     unavailable,
 )
+from pacsless.durable import sync_folder
 from pacsless.errors import NotFound
 
 INCOMING: Final = ".incoming"
@@ -119,19 +120,19 @@ class FileArchive:
                 # call its file durable.
                 folder.sync()
                 raise
-            self._settle(folder, name, key)
+            self._settle(folder, name, key, sealed)
 
         self._into(key, link)
         self.discard(sealed)
 
-    def _settle(self, folder: Folder, name: str, key: str) -> None:
+    def _settle(self, folder: Folder, name: str, key: str, sealed: Sealed) -> None:
         """Make a new name durable, and see that it is the key's.
 
         Raises
         ------
         OSError
-            If the disk refuses, or somebody has moved the folder just now. The
-            name is gone then: a later fsync would succeed for nothing.
+            If the disk refuses, or somebody has moved the folder or deleted the file
+            just now. The name is gone then: a later fsync would succeed for nothing.
         """
         try:
             folder.sync()
@@ -143,8 +144,16 @@ class FileArchive:
         except OSError:
             self._folders.forget()
             with contextlib.suppress(OSError):  # the first error counts
-                os.unlink(name, dir_fd=folder.descriptor)
+                there = os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False)
+                # Ours may have been deleted, and another be stored since.
+                if os.path.samestat(there, self._stat_of(sealed)):
+                    os.unlink(name, dir_fd=folder.descriptor)
             raise
+
+    def _stat_of(self, sealed: Sealed) -> os.stat_result:
+        if sealed.file is not None:
+            return os.fstat(sealed.file.descriptor)
+        return os.stat(self._incoming / sealed.name)
 
     def discard(self, sealed: Sealed) -> None:
         """Be done with a sealed file."""
@@ -226,9 +235,12 @@ class FileArchive:
 
     def remove(self, key: str) -> None:
         """Remove a file."""
+        path = self._path(key)
         try:
-            self._path(key).unlink(missing_ok=True)
-        except NotADirectoryError:
+            path.unlink(missing_ok=True)
+            # Also if another has just removed it, who may not be this far yet.
+            sync_folder(path.parent)
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise unavailable("cannot remove the file", error) from error

@@ -48,7 +48,7 @@ class Capability:
     summary: str
     """The transaction on its resource, as PS3.18 Table H-1 names it: ``Retrieve Study``."""
     representations: tuple[Representation, ...]
-    """What it is sent as, best first."""
+    """What it is sent as, best first; none if nothing ever is."""
     parameters: tuple[Parameter, ...] = ()
     """What the query component may have."""
     statuses: tuple[int, ...] = ()
@@ -57,6 +57,12 @@ class Capability:
     """Of the representations that are JSON."""
     body: Body | None = None
     """Of the request, if it has one."""
+
+    @property
+    def succeeded(self) -> list[int]:
+        """Statuses of success: 200, if there is something to send, and those stated."""
+        sent = {200} if self.representations else set()
+        return sorted(sent | {status for status in self.statuses if status < 300})
 
     @property
     def id(self) -> str:
@@ -118,13 +124,14 @@ DICOM_JSON: Final = {
 STATUSES: Final = {
     200: "What was asked for; of a store request, that all is stored.",
     202: "Some instances are stored; the answer says which are not, and why.",
-    204: "There is nothing to send.",
+    204: "There is nothing to send; of a request to delete, all is deleted.",
     206: "The range that was asked for.",
     304: "What the client has is current.",
     400: "The request is malformed; the sentence says what is.",
     401: "Where OAuth2 is on: there is no access token, or it is not good (any more).",
     403: "Where OAuth2 is on: the access token does not allow it.",
     404: "There is no such resource.",
+    405: "Nothing can be deleted here: that is an option, which is off.",
     406: "It cannot be sent as what Accept names; the sentence says as what it can.",
     408: "The request took too long to arrive.",
     409: "No instance is stored; the answer says why.",

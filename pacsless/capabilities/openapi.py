@@ -90,7 +90,7 @@ def _operation(one: Operation, known: dict[str, Parameter]) -> dict[str, Any]:
         "tags": [one.function],
         "responses": {
             str(status): _response(one, status)
-            for status in sorted({200, *about.statuses, *ANY_REQUEST})
+            for status in sorted({*about.succeeded, *about.statuses, *ANY_REQUEST})
         },
     }
     if about.parameters:

@@ -54,13 +54,14 @@ def _method(resource: ET.Element, one: Operation) -> None:
     method = ET.SubElement(resource, "method", name=one.method, id=about.id)
     ET.SubElement(method, "doc", title=about.summary).text = one.clause
     request = ET.SubElement(method, "request")
-    _accept(request, about)
+    if about.representations:
+        _accept(request, about)
     for parameter in about.parameters:
         _param(request, parameter, style="query")
     if about.body:
         for taken in about.body.representations:
             ET.SubElement(request, "representation", mediaType=taken.media_range)
-    succeeded = sorted({200, *(status for status in about.statuses if status < 300)})
+    succeeded = about.succeeded
     response = ET.SubElement(method, "response", status=" ".join(map(str, succeeded)))
     for sent in about.representations:
         ET.SubElement(response, "representation", mediaType=sent.media_range)

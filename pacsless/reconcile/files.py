@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from pacsless.archive import Archive, ArchiveUnavailable, Stat, size_and_sha256
-from pacsless.codec import time_at
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import scan
 from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
 from pacsless.events import InstanceStored
 from pacsless.identity import InstanceIdentity
+from pacsless.tombstones import received_at
 
 VIA: Final = "rebuild"
 
@@ -53,6 +53,15 @@ def files_of(
             yield InstanceIdentity.of_key(stat.key), stat
         except InvalidIdentity:
             yield None, stat
+
+
+def tombstones_of(
+    archive: Archive, tenant_id: str, study_instance_uid: str
+) -> Iterator[tuple[tuple[str, str], float]]:
+    """Yield series and SOP Instance UID of what was deleted from a study, and when."""
+    for stat in archive.list(f"tombstones/{tenant_id}/{study_instance_uid}/"):
+        _, _, _, series, name = stat.key.split("/")
+        yield (series, name.removesuffix(".json")), stat.kept
 
 
 def digest_of(archive: Archive, key: str) -> str:
@@ -125,7 +134,7 @@ def stored_event(
         file_size=size,
         file_path=identity.key,
         sha256=sha256,
-        received_at=time_at(round(stat.modified * 1e6) * 1000),
+        received_at=received_at(stat),
         via=VIA,
         calling_ae_title="",
         called_ae_title="",

@@ -119,6 +119,11 @@ def raise_revision(database: Database, floor: int) -> bool:
     return database.run(work)
 
 
+def next_revision(database: Database) -> int:
+    """Draw a revision."""
+    return int(database.run(lambda t: t.run("SELECT nextval('revision')"))[0][0])
+
+
 def renumber(database: Database, tenant_id: str, study: str) -> None:
     """Give a study a revision that is newer than all there were."""
 

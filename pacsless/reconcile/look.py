@@ -71,6 +71,10 @@ def look(places: Places, tenant_id: str, study: str, settle: float) -> Study:
             found[instance] = File(stat.size, stat.kept < before)
     return Study(
         files=found,
+        tombstones={
+            instance: kept < before
+            for instance, kept in files.tombstones_of(places.archive, tenant_id, study)
+        },
         strays=frozenset(strays),
         rows=rows,
         series=series,

@@ -12,6 +12,7 @@ from pacsless.events import Event
 from pacsless.identity import InstanceIdentity
 from pacsless.reconcile import files, ledger
 from pacsless.reconcile.backlog import Backlog
+from pacsless.reconcile.deleted import OF_DELETED, deletions
 from pacsless.reconcile.look import Places
 from pacsless.reconcile.study import Drift, Instance, Kind, Study
 
@@ -49,8 +50,11 @@ class Mend:
         new = {one.instance for one in wanted if one.kind is Kind.FILE_WITHOUT_ROW}
         if new:
             new -= ledger.announced(self.places.database, tenant_id, uid)
+        deleted = {one for one in wanted if one.kind in OF_DELETED}
         again = {
-            one.instance for one in wanted if one.sop and one.kind is not Kind.FILE_WITHOUT_ROW
+            one.instance
+            for one in wanted
+            if one.sop and one.kind is not Kind.FILE_WITHOUT_ROW and one not in deleted
         }
         if any(one.kind is Kind.WAREHOUSE_AHEAD for one in wanted):
             ledger.renumber(self.places.database, tenant_id, uid)
@@ -59,8 +63,16 @@ class Mend:
         done, alarms = self._files(tenant_id, uid, tried, study)
         if new & done:
             ledger.note_announced(self.places.database, tenant_id, uid, new & done)
-        self._series(tenant_id, uid, {one.series for one in wanted if not one.sop})
-        return {one for one in wanted if not one.sop or one.instance in done}, alarms
+        if deleted:
+            revision = ledger.next_revision(self.places.database)
+            events = list(
+                deletions((tenant_id, uid), study, deleted, revision, self.places.archive)
+            )
+            for start in range(0, len(events), _CHUNK):
+                self._publish(events[start : start + _CHUNK])
+        left = [one for one in wanted if one not in deleted]
+        self._series(tenant_id, uid, {one.series for one in left if not one.sop})
+        return deleted | {one for one in left if not one.sop or one.instance in done}, alarms
 
     def _files(
         self, tenant_id: str, uid: str, wanted: Collection[Instance], study: Study

@@ -13,6 +13,7 @@ from pacsless.bus import Producer
 from pacsless.errors import NotFound, PacslessError, Unprocessable
 from pacsless.events import Event
 from pacsless.identity import study_metadata_key
+from pacsless.metadata import remove_document
 from pacsless.reconcile import files, ledger
 from pacsless.reconcile.backlog import Backlog
 from pacsless.reconcile.look import Places
@@ -207,5 +208,4 @@ def _remove_documents(archive: Archive, tenant_id: str, study: str) -> None:
     key = study_metadata_key(tenant_id, study)
     for stat in archive.list(f"{key.removesuffix('.json')}/"):
         archive.remove(stat.key)
-    archive.remove(key)
-    archive.remove(f"{key}.gz")
+    remove_document(archive, key)

@@ -57,6 +57,8 @@ class Study:
     """What is known of a study, everywhere."""
 
     files: Mapping[Instance, File]
+    tombstones: Mapping[Instance, bool] = field(default_factory=dict)
+    """Instances that were deleted at some time, and whether so long ago that all know it."""
     strays: frozenset[str] = frozenset()
     """Keys of files that cannot be originals."""
     rows: Mapping[Instance, LedgerRow]
@@ -84,6 +86,8 @@ class Kind(StrEnum):
     WAREHOUSE_DIFFERS = "warehouse-differs"
     WAREHOUSE_AHEAD = "warehouse-ahead"
     WAREHOUSE_SURPLUS = "warehouse-surplus"
+    ROW_OF_DELETED = "row-of-deleted"
+    WAREHOUSE_OF_DELETED = "warehouse-of-deleted"
 
     @property
     def is_alarm(self) -> bool:
@@ -131,7 +135,11 @@ def _ledger(study: Study) -> Iterator[Drift]:
         elif row.size != file.size:
             yield Drift(Kind.OTHER_SIZE, *instance)
     for instance in study.rows.keys() - study.files.keys():
-        yield Drift(Kind.ROW_WITHOUT_FILE, *instance)
+        match study.tombstones.get(instance):
+            case None:
+                yield Drift(Kind.ROW_WITHOUT_FILE, *instance)
+            case True:
+                yield Drift(Kind.ROW_OF_DELETED, *instance)
 
 
 def _documents(study: Study) -> Iterator[Drift]:
@@ -141,6 +149,7 @@ def _documents(study: Study) -> Iterator[Drift]:
         files.setdefault(series, set()).add(sop)
         if not file.settled:
             arriving.add(series)
+    arriving |= {series for (series, _), settled in study.tombstones.items() if not settled}
     for series, row in study.series.items():
         if not row.settled or series in arriving:
             continue
@@ -183,7 +192,11 @@ def _images(study: Study) -> Iterator[Drift]:
     known = {(row.created_date, *instance) for instance, row in study.rows.items()}
     for image, there in study.images.items():
         if not there.is_deleted and image not in known:
-            yield Drift(Kind.WAREHOUSE_SURPLUS, *image[1:])
+            match study.tombstones.get(image[1:]):
+                case None:
+                    yield Drift(Kind.WAREHOUSE_SURPLUS, *image[1:])
+                case True:
+                    yield Drift(Kind.WAREHOUSE_OF_DELETED, *image[1:])
 
 
 def _states(study: Study) -> Iterator[Drift]:
@@ -202,7 +215,14 @@ def _states(study: Study) -> Iterator[Drift]:
             yield Drift(Kind.WAREHOUSE_DIFFERS, series)
     for series, found in study.states.items():
         if not found.is_deleted and series not in study.series and (series or not study.series):
-            yield Drift(Kind.WAREHOUSE_SURPLUS, series)
+            there = any(series in (one, "") for one, _ in study.files)
+            deleted = [
+                settled for (one, _), settled in study.tombstones.items() if series in (one, "")
+            ]
+            if there or not deleted:
+                yield Drift(Kind.WAREHOUSE_SURPLUS, series)
+            elif all(deleted):
+                yield Drift(Kind.WAREHOUSE_OF_DELETED, series)
 
 
 def _settled(study: Study, series: str) -> bool:

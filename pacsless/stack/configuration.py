@@ -67,6 +67,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "ARCHIVE_ROOT": str(settings.archive_root),
         "VIEWER_ROOT": str(VIEWER),
         "CAPABILITIES": str(CAPABILITIES),
+        "DELETE": "on" if client.delete else "off",
         "DEFAULT_TENANT": client.tenant,
         "WADO_RS": f"{LOOPBACK}:{functions['wado_rs']}",
         "RENDERED": f"{LOOPBACK}:{functions['rendered']}",

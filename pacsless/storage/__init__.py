@@ -3,7 +3,7 @@
 A `Reception` streams one instance into the archive and says what became of it.
 Its `Answer` is a success only when the file and the promise to tell Kafka of it
 are durable (DECISIONS.md, "0x0000 means durable"); `recover` looks after what a
-process that was killed had promised.
+process that was killed had promised. `pacsless.storage.deletion` is the way out.
 """
 
 from pacsless.storage.answers import Answer, Refused, Sender, Status, refusal, uid_or_nothing

@@ -22,7 +22,7 @@ from pacsless.outbox import Intent, JournalUnavailable
 from pacsless.storage import facts
 from pacsless.storage.answers import Answer, Refused, Sender, Status, refusal, uid_or_nothing
 from pacsless.storage.received import Received
-from pacsless.storage.same import compare
+from pacsless.storage.same import keep
 
 if TYPE_CHECKING:
     from pacsless.storage.service import StorageService
@@ -250,11 +250,8 @@ class Reception(ABC):
         intent = self._promise(sealed, identity)
         # Until it has its key: whatever happens now, the promise is taken back.
         self._mark = partial(outbox.cancel, intent)
-        try:
-            archive.keep(sealed, identity.key)
-        except AlreadyKept:
-            kept = compare(archive, identity.key, sealed, offset)
-        else:
+        kept = keep(archive, identity, sealed, offset, self._received_at)
+        if kept is sealed:
             self._mark = partial(outbox.kept, intent)
             return Answer(Status.SUCCESS, "stored")
         # The key was taken, perhaps a moment ago: nothing was replaced.

@@ -9,6 +9,7 @@ from pacsless.archive import AlreadyKept, Archive, size_and_sha256
 from pacsless.durable import sync_folder
 from pacsless.errors import NotFound
 from pacsless.outbox import Intent, Outbox
+from pacsless.storage.deletion import finish
 
 FORGOTTEN_SECONDS: Final = 3600.0
 """Age at which an incoming file belongs to nobody: others write beside us."""
@@ -16,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def recover(archive: Archive, outbox: Outbox, owner: str) -> dict[str, int]:
-    """Finish what a receiver promised, and remove what it left half received.
+    """Finish what a receiver promised, deletions too, and remove what it left half received.
 
     Parameters
     ----------
@@ -45,9 +46,8 @@ def recover(archive: Archive, outbox: Outbox, owner: str) -> dict[str, int]:
         fate = _fate(archive, intent)
         fates[fate].append(intent)
         if fate == "dropped":
-            _log.warning(
-                "an unacknowledged instance is gone", extra={"fields": {"key": intent.key}}
-            )
+            what = "deletion has not begun" if _is_deletion(intent) else "instance is gone"
+            _log.warning(f"an unacknowledged {what}", extra={"fields": {"key": intent.key}})
     outbox.decide(kept=fates["finished"] + fates["found"], cancelled=fates["dropped"])
     counts = {fate: len(intents) for fate, intents in fates.items()}
     counts["swept"] = archive.sweep(0, owner)
@@ -63,7 +63,11 @@ def _fate(archive: Archive, intent: Intent) -> str:
                 archive.discard(intent.sealed)
             else:
                 return "finished"
-        return "found" if _is_kept(archive, intent) else "dropped"
+        if not _is_kept(archive, intent):
+            return "dropped"
+        if _is_deletion(intent):
+            finish(archive, intent.key)
+        return "found"
     except OSError as error:
         # One bad sector must not keep the gateway down, nor call its event off.
         _log.error(
@@ -71,6 +75,10 @@ def _fate(archive: Archive, intent: Intent) -> str:
             extra={"fields": {"key": intent.key, "errno": error.errno}},
         )
         return "open"
+
+
+def _is_deletion(intent: Intent) -> bool:
+    return intent.key.startswith("tombstones/")
 
 
 def _is_kept(archive: Archive, intent: Intent) -> bool:

@@ -1,15 +1,62 @@
-"""Whether a second object for a SOP instance is the same as the first."""
+"""Giving an object its key, or finding out whether it is the same as the one that has it."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import BinaryIO, Final
 
-from pacsless.archive import Archive, Sealed
+from pacsless.archive import AlreadyKept, Archive, ArchiveUnavailable, Sealed
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import ScanError
+from pacsless.errors import NotFound
+from pacsless.identity import InstanceIdentity
+from pacsless.tombstones import is_file_deleted
 
 _BLOCK: Final = 1 << 20
+
+
+def keep(
+    archive: Archive,
+    identity: InstanceIdentity,
+    sealed: Sealed,
+    data_set_offset: int,
+    received_at: str,
+) -> Sealed | None:
+    """Give a sealed file its key, unless another has it.
+
+    Parameters
+    ----------
+    archive, identity
+        Where, and whose key.
+    sealed, data_set_offset, received_at
+        The file, where its data set begins, and when it was received.
+
+    Returns
+    -------
+    Sealed or None
+        The file itself, if it has its key now; size and digest of the one that was there,
+        if both data sets are the same; None if they are not.
+
+    Raises
+    ------
+    ArchiveUnavailable
+        If the store refuses.
+    """
+    while True:
+        try:
+            archive.keep(sealed, identity.key)
+        except AlreadyKept:
+            with suppress(NotFound):  # it was deleted a moment ago
+                return compare(archive, identity.key, sealed, data_set_offset)
+        except ArchiveUnavailable:
+            # Unless it had its key, and was deleted before that was known here.
+            if not is_file_deleted(archive, identity, received_at):
+                raise
+            archive.discard(sealed)
+            return sealed
+        else:
+            return sealed
 
 
 def compare(archive: Archive, key: str, sealed: Sealed, data_set_offset: int) -> Sealed | None:

@@ -28,7 +28,11 @@ from pacsless.archive import (
 from pacsless.archive.folders import Folder
 from pacsless.archive.s3 import S3Archive
 from pacsless.errors import NotFound
+from pacsless.identity import InstanceIdentity
+from pacsless.outbox import Outbox
 from pacsless.settings import InvalidSetting, Settings
+from pacsless.storage import deletion
+from pacsless.tombstones import read_tombstone
 
 KEY = "default/1.2/1.3/1.4.dcm"
 
@@ -419,3 +423,58 @@ def test_a_file_that_is_known_is_opened_at_once(archive: Archive) -> None:
     archive.remove(KEY)
     with pytest.raises(NotFound), archive.open(KEY, known) as file:
         file.read()
+
+
+def test_an_instance_is_deleted_with_all_that_was_made_of_it(
+    archive: Archive, tmp_path: Path
+) -> None:
+    one, other = (InstanceIdentity("default", "1.2", "1.3", sop) for sop in ("1.4", "1.4.5"))
+    digest = "ab" * 32
+    gone = [
+        one.key, f"{one.renditions}/1.2.840.10008.1.2.1.dcm",
+        f"quarantine/default/1.2/1.3/1.4.{digest}.dcm", one.series.metadata_key,
+    ]  # fmt: skip
+    left = [
+        other.key,
+        f"{other.renditions}/1.dcm",
+        f"quarantine/default/1.2/1.3/1.4.5.{digest}.dcm",
+    ]
+    for key in gone + left:
+        archive.keep(seal(archive, b"[]"), key)
+    outbox = Outbox(tmp_path / "deleting")
+    intent = deletion.delete(archive, outbox, one, deletion.Deleter("ann", "192.0.2.1"))
+    assert intent is not None
+    deletion.clean_series(archive, one.series, {one.sop_instance_uid})
+    outbox.kept(intent)
+    assert {stat.key for stat in archive.list("")} == {*left, one.tombstone_key}
+    tombstone = read_tombstone(archive, one.tombstone_key)
+    assert tombstone is not None and (tombstone.deleted_by, tombstone.file_size) == ("ann", 2)
+    assert deletion.delete(archive, outbox, one, deletion.Deleter("", "")) is None
+    outbox.close()
+
+    archive.keep(seal(archive, b"again"), one.key)
+    assert read(archive, one.key) == b"again"
+    deletion.finish(archive, one.tombstone_key)
+    assert read(archive, one.key) == b"again"
+
+
+def test_a_disk_that_fails_takes_nothing_that_was_stored_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file has its key, is deleted, another gets the key; then the first one's fsync fails."""
+    archive = open_archive(Settings(archive=f"file://{tmp_path}/archive"))
+    first, second = seal(archive, b"first"), seal(archive, b"second")
+    sync, failed = Folder.sync, []
+
+    def fail_once(folder: Folder) -> None:
+        sync(folder)
+        if not failed and archive.stat(KEY) is not None:
+            failed.append(folder)
+            archive.remove(KEY)
+            archive.keep(second, KEY)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Folder, "sync", fail_once)
+    with pytest.raises(ArchiveUnavailable):
+        archive.keep(first, KEY)
+    assert failed and read(archive, KEY) == b"second"

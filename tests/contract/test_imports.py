@@ -75,6 +75,9 @@ WORLD = {"socket", "subprocess", "urllib", "http", "os", "shutil", "tempfile"}
 """Standard modules that touch the world; ``urllib.parse`` and ``http.HTTPStatus`` do not."""
 
 EFFECTS = {
+    "functions/stow_rs/delete.py",
+    "functions/extract_tags/remove.py",
+    "functions/extract_tags/patients.py",
     "functions/extract_tags/index.py",
     "functions/extract_tags/read.py",
     "functions/qido_rs/search.py",

@@ -32,7 +32,9 @@ def provider() -> Iterator[Keycloak]:
 
 @pytest.fixture(scope="module")
 def stack(request: pytest.FixtureRequest, provider: Keycloak) -> Iterator[Stack]:
-    with temporary_stack(request, {"PACSLESS_OAUTH2_ISSUER": provider.issuer}) as running:
+    with temporary_stack(
+        request, {"PACSLESS_OAUTH2_ISSUER": provider.issuer, "PACSLESS_DELETE": "yes"}
+    ) as running:
         provider.import_realm(running.url)
         yield running
 
@@ -46,11 +48,13 @@ def series(
     return slices
 
 
-def statuses(stack: Stack, token: str | None) -> set[int]:
+def statuses(stack: Stack, token: str | None, *, deleting: bool | None = None) -> set[int]:
+    """What the routes answer: all of them, those that delete, or those that do not."""
     signed = {} if token is None else {"Authorization": f"Bearer {token}"}
     return {
         HTTP.request(method, f"{stack.url}/dicom-web{path}", headers=signed).status
         for method, path, _ in ROUTES
+        if deleting is None or deleting == (method == "DELETE")
     }
 
 
@@ -62,13 +66,15 @@ def test_what_keycloak_issues_for_us_opens_every_route(
     assert statuses(stack, provider.token_of_another_realm()) == {401}
     assert statuses(stack, provider.token("other-audience")) == {401}
     assert statuses(stack, provider.token(user="eve")) == {403}, "she is of no tenant"
-    assert statuses(stack, provider.token(scope="dicom.delete")) == {403}
+    assert statuses(stack, provider.token(scope="dicom.delete"), deleting=False) == {403}
+    assert statuses(stack, provider.token(scope="dicom.delete"), deleting=True) == {404}
     assert statuses(stack, provider.token(scope="openid")) == {403}
     token = provider.token(scope="openid dicom.read dicom.store")
     head, payload, signature = token.split(".")
     assert statuses(stack, f"{head}.{payload}.{signature[::-1]}") == {401}
     # What is stored is empty, which is bad, but not forbidden.
-    assert statuses(stack, token) <= {200, 204, 400, 404, 415}
+    assert statuses(stack, token, deleting=False) <= {200, 204, 400, 404, 415}
+    assert statuses(stack, token, deleting=True) == {403}
     logs = "".join(file.read_text() for file in stack.log_folder.iterdir() if file.is_file())
     assert payload not in logs and signature not in logs
 

@@ -91,6 +91,21 @@ def test_capabilities_are_options_of_the_root(path: str) -> None:
     assert route_of("OPTIONS", "/")[0] == "other"
 
 
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/studies/1.2", "delete_study"),
+        ("/studies/1.2/series/1.3", "delete_series"),
+        ("/studies/1.2/series/1.3/instances/1.4/", "delete_instance"),
+        ("/studies", "other"),
+        ("/studies/1.2/series", "other"),
+        ("/studies/1.2/metadata", "other"),
+    ],
+)
+def test_what_is_deleted_is_named(path: str, route: str) -> None:
+    assert route_of("DELETE", f"/tenants/north/dicom-web{path}")[0] == route
+
+
 def test_a_line_becomes_an_event_without_the_query() -> None:
     event = read_line(entry(7, path="/dicom-web/studies/1.2?PatientName=Doe", accept="x"))
     assert event.accessed_at == "2026-11-23T07:46:05.123000Z"

@@ -162,3 +162,44 @@ def test_a_share(text: str, share: float) -> None:
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(BadRequest):
         share_of(text)
+
+
+def deleted(*, settled: bool, **changes: Any) -> Study:
+    """`ONE` was deleted; nobody has followed yet."""
+    left = {key: file for key, file in GOOD.files.items() if key != ONE}
+    return replace(GOOD, files=left, tombstones={ONE: settled}, **changes)
+
+
+def test_what_was_deleted_is_no_alarm() -> None:
+    found = compare(deleted(settled=True))
+    assert Drift(Kind.ROW_OF_DELETED, *ONE) in found
+    assert {one.kind for one in found} <= {Kind.ROW_OF_DELETED, Kind.DOCUMENT_DIFFERS}
+    assert not any(one.kind.is_alarm for one in found)
+    assert compare(deleted(settled=False)) == [], "it is on its way"
+
+
+def test_the_warehouse_may_have_what_was_deleted() -> None:
+    rows = {TWO: GOOD.rows[TWO]}
+    documents = {SERIES: stored("1.5"), "": document.join([stored("1.5")])}
+    behind = deleted(settled=True, rows=rows, documents=documents)
+    assert compare(behind) == [Drift(Kind.WAREHOUSE_OF_DELETED, *ONE)]
+    images = {**GOOD.images, (DAY, *ONE): WarehouseRow(9, is_deleted=True)}
+    assert compare(replace(behind, images=images)) == []
+
+
+def test_of_a_study_that_was_deleted_nothing_is_left() -> None:
+    gone = replace(
+        GOOD, files={}, rows={}, series={}, documents={}, tombstones={ONE: True, TWO: True}
+    )
+    assert {(one.kind, one.series, one.sop) for one in compare(gone)} == {
+        (Kind.WAREHOUSE_OF_DELETED, series, sop)
+        for series, sop in (ONE, TWO, (SERIES, ""), ("", ""))
+    }
+    assert compare(replace(gone, images={}, states={})) == []
+
+
+def test_stored_again_on_another_day() -> None:
+    """The row of the first day is to go, the other one is of what is there."""
+    first = {("2026-11-20", *ONE): WarehouseRow(3, is_deleted=False, sha256="aa")}
+    again = replace(GOOD, images={**GOOD.images, **first}, tombstones={ONE: True})
+    assert compare(again) == [Drift(Kind.WAREHOUSE_OF_DELETED, *ONE)]

@@ -14,8 +14,10 @@ import pytest
 from pacsless.archive import Sealed, Stat
 from pacsless.archive.files import FileArchive
 from pacsless.codec import Record
+from pacsless.identity import InstanceIdentity
 from pacsless.outbox import Backlog, JournalUnavailable, Outbox
-from pacsless.storage import incoming_owner, recover
+from pacsless.storage import deletion, incoming_owner, recover
+from pacsless.tombstones import is_deleted
 
 KEPT, GONE = "default/1.2/1.3/1.4.dcm", "default/1.2/1.3/1.5.dcm"
 
@@ -152,3 +154,71 @@ def test_all_receivers_of_a_spool_have_one_name(spool: Path, left: str | None) -
     assert name == f"{(spool / 'id').read_text()}-3"
     assert incoming_owner(spool, "4") == f"{name[:-2]}-4"
     assert [one.name for one in spool.iterdir()] == ["id"]
+
+
+class Interrupted(Exception):
+    """As a kill at this point."""
+
+
+@pytest.mark.parametrize(
+    ("step", "is_gone"),
+    [("intend", False), ("replace", False), ("stat", True), ("remove", True), ("list", True)],
+)
+def test_a_deletion_that_was_cut_off_is_finished_or_has_not_begun(
+    archive: FileArchive, tmp_path: Path, step: str, is_gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`step` is what did not happen any more; the tombstone is what makes the difference."""
+    identity = InstanceIdentity("default", "1.2", "1.3", "1.4")
+    archive.keep(seal(archive, b"file"), identity.key)
+    rendition = f"{identity.renditions}/1.2.840.10008.1.2.1.dcm"
+    archive.keep(seal(archive, b"rendition"), rendition)
+    outbox = Outbox(tmp_path / "deleting")
+    calls = {"stat": 0}
+
+    def cut(*_: object, **__: object) -> None:
+        raise Interrupted
+
+    def second_stat(key: str) -> Stat | None:
+        calls["stat"] += 1
+        if calls["stat"] == 2:
+            raise Interrupted
+        return FileArchive.stat(archive, key)
+
+    def deleting() -> None:
+        deletion.delete(archive, outbox, identity, deletion.Deleter("ann", ""))
+        deletion.clean_series(archive, identity.series, {identity.sop_instance_uid})
+
+    with monkeypatch.context() as patch:
+        if step == "intend":
+            patch.setattr(outbox, "intend", cut)
+        else:
+            patch.setattr(archive, step, second_stat if step == "stat" else cut)
+        with pytest.raises(Interrupted):
+            deleting()
+    outbox.close()
+
+    again = Outbox(tmp_path / "deleting")
+    recover(archive, again, "nobody")
+    again.close()
+    assert (archive.stat(identity.key) is None) is is_gone
+    assert (archive.stat(rendition) is None) is is_gone
+    assert is_deleted(archive, identity) is is_gone
+    published = publishable(tmp_path / "deleting")
+    assert [one.topic for one in published] == ["storage_queue"] * is_gone
+
+
+def test_a_deletion_that_is_finished_late_spares_what_was_stored_since(
+    archive: FileArchive, tmp_path: Path
+) -> None:
+    identity = InstanceIdentity("default", "1.2", "1.3", "1.4")
+    archive.keep(seal(archive, b"first"), identity.key)
+    os.utime(archive.local_path(identity.key), (1, 1))
+    outbox = Outbox(tmp_path / "deleting")
+    deletion.delete(archive, outbox, identity, deletion.Deleter("", ""))
+    archive.keep(seal(archive, b"second"), identity.key)
+    outbox.close()
+    again = Outbox(tmp_path / "deleting")
+    assert recover(archive, again, "nobody")["found"] == 1
+    again.close()
+    with archive.open(identity.key) as file:
+        assert file.read() == b"second"

@@ -49,7 +49,7 @@ def resources() -> str:
                 f"`{one.method} {one.path}`",
                 one.clause,
                 one.function,
-                ", ".join(map(str, sorted({200, *one.capability.statuses}))),
+                ", ".join(map(str, sorted({*one.capability.succeeded, *one.capability.statuses}))),
             )
             for one in described()
         ],

@@ -122,6 +122,9 @@ def test_everything_described_is_routed(front: Front) -> None:
             # The stand-in answers those of ACCEL with a file.
             if method == "parameters" or operation["tags"] == ["nginx"] or asked in ACCEL:
                 continue
+            if method == "delete":  # an option, and off here
+                assert front.get(f"/dicom-web{asked}", "DELETE").status == 405
+                continue
             seen = front.get(f"/dicom-web{asked}", method.upper()).json()
             assert [seen["function"]] == operation["tags"]
             reached.add(seen["function"])

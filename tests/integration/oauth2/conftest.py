@@ -38,7 +38,12 @@ ROUTES = [
     if method != "parameters"
 ]
 """Method, path and who answers, of all there is."""
-SCOPES = {"GET": "dicom.read", "OPTIONS": "dicom.read", "POST": "dicom.store"}
+SCOPES = {
+    "GET": "dicom.read",
+    "OPTIONS": "dicom.read",
+    "POST": "dicom.store",
+    "DELETE": "dicom.delete",
+}
 """What each method needs."""
 
 
@@ -89,6 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> 
             function = FunctionProcess(
                 name, folder / name, ARCHIVE=f"file://{archive.root}",
                 POSTGRES=postgres.settings.postgres, OAUTH2_ISSUER=issuer.url,
+                DELETE="yes",
             )  # fmt: skip
             stack.callback(function.stop)
             function.start()
@@ -103,6 +109,6 @@ def values(issuer: Issuer, functions: dict[str, str]) -> dict[str, str]:
     """What nginx's template has where these functions ask for tokens of this issuer."""
     addresses = {name.upper(): address for name, address in functions.items()}
     return addresses | {
-        "AUTH_REQUEST": "/internal/authorize", "OAUTH2_ISSUER": issuer.url,
+        "DELETE": "on", "AUTH_REQUEST": "/internal/authorize", "OAUTH2_ISSUER": issuer.url,
         "OAUTH2_CLIENT": "pacsless-viewer", "OAUTH2_SCOPES": "dicom.read dicom.store",
     }  # fmt: skip

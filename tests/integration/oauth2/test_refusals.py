@@ -111,7 +111,7 @@ INVALID: dict[str, Callable[[Issuer], str]] = {
 }
 FORBIDDEN: dict[str, Callable[[Issuer], str]] = {
     "no scope": signed(scope=None),
-    "another scope": signed(scope="openid dicom.delete"),
+    "another scope": signed(scope="openid dicom.write"),
     "almost the scope": signed(scope="dicom.reader xdicom.read dicom.storex Dicom.Store"),
     "a scope that is a list": signed(scope=["dicom.read", "dicom.store"]),
 }
@@ -240,6 +240,26 @@ def test_nothing_is_stored_without_the_scope(site: Site, past: bool, pieces: boo
             )  # fmt: skip
             assert answer.status == status, (size, answer.data)
             assert 'scope="dicom.store"' in answer.headers["WWW-Authenticate"]
+    assert sorted(site.folder.rglob("*.dcm")) == before
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_nothing_is_deleted_without_the_scope(site: Site, past: bool) -> None:
+    root = f"http://{site.functions['stow_rs']}" if past else f"{site.front.url}/dicom-web"
+    study, series, sop = site.stored["north"].uids
+    before = sorted(site.folder.rglob("*.dcm"))
+    for path in (
+        f"/studies/{study}", f"/studies/{study}/series/{series}",
+        f"/studies/{study}/series/{series}/instances/{sop}",
+    ):  # fmt: skip
+        for authorization, status in {
+            None: 401,
+            site.good(scope="dicom.read dicom.store"): 403,
+            site.good(scope="dicom.delete", exp=EXPIRED): 401,
+            site.good(scope="dicom.delete", tenant="south"): 404,
+        }.items():
+            answer = site.ask(authorization, root + path, "DELETE")
+            assert answer.status == status, (path, answer.data)
     assert sorted(site.folder.rglob("*.dcm")) == before
 
 

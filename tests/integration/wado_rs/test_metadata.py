@@ -9,10 +9,10 @@ from dataclasses import replace
 from pydicom.uid import generate_uid
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from functions.build_metadata.build import store as store_document
 from pacsless.dicom.document import join
 from pacsless.errors import PacslessError
 from pacsless.identity import InstanceIdentity, study_metadata_key
+from pacsless.metadata import store_document
 from pacsless.strict_json import dumps
 from tests.dicom_files import BUNDLED
 from tests.instances import encode, make_dataset, store_bytes

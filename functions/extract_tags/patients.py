@@ -1,0 +1,66 @@
+"""Rows of patients: written by whoever states them best, gone with the last of their studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from functions.extract_tags import sql
+from functions.extract_tags.rows import StudyKey, as_json, description
+from functions.extract_tags.tags import Description, Tags, best
+
+if TYPE_CHECKING:
+    from pacsless.events import Json
+    from pacsless.postgres import Transaction
+
+PatientKey = tuple[str, str]
+"""Tenant and Patient ID."""
+
+_MOST_STUDIES: Final = 20
+"""Studies of a patient that are read for another description: there are IDs that everybody has."""
+
+
+def write_patients(transaction: Transaction, tags: Sequence[Tags]) -> None:
+    """Write the patients of instances."""
+    found = best(((one.identity.tenant_id, one.patient_id), one.patient) for one in tags)
+    ordered = sorted(found.items(), key=lambda item: item[0])
+    transaction.run(sql.UPSERT_PATIENTS, rows=as_json(_row(*one) for one in ordered))
+
+
+def forget_patients(
+    transaction: Transaction,
+    patients: Iterable[PatientKey],
+    removed: Collection[str],
+    tags_of: Callable[[StudyKey], Sequence[Tags]],
+) -> None:
+    """Remove patients of whom there is no study; describe others anew whose instance is gone.
+
+    Parameters
+    ----------
+    transaction
+        Of the removal.
+    patients
+        Those of the studies that had instances removed.
+    removed
+        SOP Instance UIDs.
+    tags_of
+        Reads what there is of a study.
+    """
+    rows = as_json({"tenant_id": one[0], "patient_id": one[1]} for one in sorted(patients))
+    transaction.run(sql.REMOVE_PATIENTS, rows=rows)
+    candidates: dict[PatientKey, list[Description]] = {}
+    for tenant, patient, described_by, study in transaction.run(
+        sql.STUDIES_OF_PATIENTS, rows=rows, most=_MOST_STUDIES
+    ):
+        if described_by in removed:
+            candidates.setdefault((tenant, patient), []).extend(
+                one.patient for one in tags_of((tenant, study)) if one.patient_id == patient
+            )
+    found = best((key, one) for key, every in candidates.items() for one in every)
+    if found:
+        rows = as_json(_row(*one) for one in sorted(found.items(), key=lambda item: item[0]))
+        transaction.run(sql.UPDATE_PATIENTS, rows=rows)
+
+
+def _row(key: PatientKey, one: Description) -> Json:
+    return {"tenant_id": key[0], "patient_id": key[1]} | description(one)
