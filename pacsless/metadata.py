@@ -21,7 +21,7 @@ from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key, valid_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pacsless.archive import Archive, Stat
     from pacsless.events import Json
@@ -206,6 +206,39 @@ def describe_instance(
 ) -> document.Entry:
     """Make the entry of one instance from its file; raises as `read_attributes`."""
     return document.Entry.of(read_attributes(archive, identity, settings))
+
+
+def describe_instances(
+    archive: Archive,
+    identities: Sequence[InstanceIdentity | None],
+    settings: Settings,
+    memory: EntryMemory,
+) -> list[bytes]:
+    """Return the DICOM JSON of each instance, as wado_rs answers it.
+
+    Empty for None, and if the instance is gone or cannot be read as DICOM.
+    """
+    wanted: dict[SeriesIdentity, dict[int, InstanceIdentity]] = {}
+    for place, identity in enumerate(identities):
+        if identity is not None:
+            wanted.setdefault(identity.series, {})[place] = identity
+    found = [b""] * len(identities)
+    # They may be of as many series as there are instances: one document at a time.
+    for series, places in wanted.items():
+        key = series.metadata_key
+        known = memory.entries(key, read_document(archive, key) or b"[]")
+        for place, identity in places.items():
+            stored = known.get(identity.sop_instance_uid)
+            # The documents follow the index by a moment.
+            found[place] = stored.line if stored else _from_object(archive, identity, settings)
+    return found
+
+
+def _from_object(archive: Archive, identity: InstanceIdentity, settings: Settings) -> bytes:
+    try:
+        return describe_instance(archive, identity, settings).line
+    except (NotFound, Unprocessable):
+        return b""
 
 
 def read_attributes(

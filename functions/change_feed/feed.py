@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pacsless.errors import BadRequest
 from pacsless.times import iso_time
+
+if TYPE_CHECKING:
+    from pacsless.changes import Change
 
 DEFAULT_LIMIT: Final = 100
 MOST: Final = 200
@@ -29,21 +31,6 @@ class Page:
     """The number after which they start: what the client has seen already."""
     limit: int = DEFAULT_LIMIT
     include_metadata: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An entry of the feed."""
-
-    sequence: int
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    action: str
-    """``create``, ``update`` or ``delete``."""
-    changed_at: datetime
-    state: str
-    """Of the instance as this change left it: ``current``, ``replaced`` or ``deleted``."""
 
 
 def parse(parameters: Iterable[tuple[str, str]], *, latest: bool = False) -> Page:
@@ -99,7 +86,8 @@ def entry(change: Change, metadata: bytes = b"") -> bytes:
 
     Examples
     --------
-    >>> from datetime import UTC
+    >>> from datetime import UTC, datetime
+    >>> from pacsless.changes import Change
     >>> at = datetime(2026, 11, 23, 8, tzinfo=UTC)
     >>> entry(Change(7, "1.2", "1.3", "1.4", "create", at, "current"))[:32]
     b'{"sequence":7,"studyInstanceUid"'

@@ -7,11 +7,13 @@ from typing import Final
 
 from werkzeug.wrappers import Response
 
-from functions.change_feed.changes import described, latest, read
-from functions.change_feed.feed import DEFAULT_LIMIT, MOST, Change, Page, entry, parse
+from functions.change_feed.feed import DEFAULT_LIMIT, MOST, Page, entry, parse
 from pacsless.archive import Archive
 from pacsless.capabilities import Capability, Parameter
+from pacsless.changes import Change, latest, read
 from pacsless.entries import EntryMemory
+from pacsless.identity import InstanceIdentity
+from pacsless.metadata import describe_instances
 from pacsless.negotiation import Representation
 from pacsless.postgres import Database
 from pacsless.settings import Settings
@@ -61,7 +63,15 @@ def _entries(
 ) -> list[bytes]:
     if not page.include_metadata:
         return [entry(change) for change in changes]
-    metadata = described(request.tenant, changes, archive, settings, memory)
+    identities = [
+        None
+        if one.state == "deleted"
+        else InstanceIdentity(
+            request.tenant, one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid
+        )
+        for one in changes
+    ]
+    metadata = describe_instances(archive, identities, settings, memory)
     return [entry(change, one) for change, one in zip(changes, metadata, strict=True)]
 
 

@@ -82,7 +82,6 @@ EFFECTS = {
     "functions/extract_tags/read.py",
     "functions/qido_rs/search.py",
     "functions/build_metadata/build.py",
-    "functions/change_feed/changes.py",
     "functions/stow_rs/files.py",
     "functions/stow_rs/store.py",
     "functions/stow_rs/storing.py",

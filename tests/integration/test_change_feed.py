@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from functions.change_feed import changes
-from functions.change_feed.changes import latest, number, read
-from functions.change_feed.feed import Change
 from functions.extract_tags.index import index
+from pacsless import changes
 from pacsless.archive import Archive
 from pacsless.archive.files import FileArchive
+from pacsless.changes import Change, latest, number, read
 from pacsless.dicom import document
 from pacsless.events import InstanceStored
 from pacsless.identity import SeriesIdentity
@@ -314,7 +313,10 @@ def test_what_was_stored_before_there_was_a_feed_is_in_it(
         transaction.run("SET LOCAL session_replication_role = replica")
         for tenant, sop, revision in [("a", "1.1", 9), ("a", "1.2", 4), ("b", "1.1", 5)]:
             transaction.run(instance, t=tenant, sop=sop, revision=revision)
-    assert migrate(settings, folder)[0] == "0003_change_feed.sql"
+    # This migration alone: later ones may count on the study above an instance.
+    name = "0003_change_feed.sql"
+    (tmp_path / name).write_text((folder / name).read_text())
+    assert migrate(settings, tmp_path) == [name]
     found = read(database, "a", 0, 9)
     assert [(one.sequence, one.sop_instance_uid, one.state) for one in found] == [
         (1, "1.2", "current"),

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from functions.change_feed.feed import DEFAULT_LIMIT, MOST, Change, Page, entry, parse
+from functions.change_feed.feed import DEFAULT_LIMIT, MOST, Page, entry, parse
 from functions.change_feed.routes import ROUTES
+from pacsless.changes import Change
 from pacsless.errors import BadRequest
 from pacsless.web import Route
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from functions.change_feed.changes import read
 from pacsless.archive import ArchiveUnavailable
+from pacsless.changes import read
 from pacsless.errors import Busy
 from pacsless.events import InstanceStored
 from pacsless.identity import study_metadata_key

@@ -1,5 +1,5 @@
 # ruff: noqa: S608  every part is a constant of this module; values are parameters
-"""The effects: number what waits, read a page, and what each instance is like.
+"""The changes of the ledger: number what waits, and read them by their numbers.
 
 A number is given under the lock on the tenant's row of ``change_feed``, to rows
 that are committed. Whoever gets the lock looks again (READ COMMITTED takes a
@@ -11,19 +11,30 @@ in their order.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from functions.change_feed.feed import Change
-from pacsless.entries import EntryMemory
-from pacsless.errors import NotFound, Unavailable, Unprocessable
-from pacsless.identity import InstanceIdentity, SeriesIdentity
-from pacsless.metadata import describe_instance, read_document
+from pacsless.errors import Unavailable
 
 if TYPE_CHECKING:
-    from pacsless.archive import Archive
     from pacsless.postgres import Database, Transaction
-    from pacsless.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry of the feed."""
+
+    sequence: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    action: str
+    """``create``, ``update`` or ``delete``."""
+    changed_at: datetime
+    state: str
+    """Of the instance as this change left it: ``current``, ``replaced`` or ``deleted``."""
+
 
 _AT_ONCE: Final = 2_000
 """Numbers given in one transaction."""
@@ -140,40 +151,3 @@ def number(database: Database, tenant_id: str) -> bool:
         return True
 
     return database.run(work)
-
-
-def described(
-    tenant_id: str,
-    changes: Sequence[Change],
-    archive: Archive,
-    settings: Settings,
-    memory: EntryMemory,
-) -> list[bytes]:
-    """Return the DICOM JSON of each change's instance, as wado_rs answers it.
-
-    Empty if the instance is gone or cannot be read as DICOM.
-    """
-    wanted: dict[SeriesIdentity, dict[int, InstanceIdentity]] = {}
-    for place, one in enumerate(changes):
-        identity = InstanceIdentity(
-            tenant_id, one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid
-        )
-        if one.state != "deleted":
-            wanted.setdefault(identity.series, {})[place] = identity
-    found = [b""] * len(changes)
-    # A page may touch as many series as it has entries: one document at a time.
-    for series, places in wanted.items():
-        key = series.metadata_key
-        known = memory.entries(key, read_document(archive, key) or b"[]")
-        for place, identity in places.items():
-            stored = known.get(identity.sop_instance_uid)
-            # The documents follow the index by a moment.
-            found[place] = stored.line if stored else _from_object(archive, identity, settings)
-    return found
-
-
-def _from_object(archive: Archive, identity: InstanceIdentity, settings: Settings) -> bytes:
-    try:
-        return describe_instance(archive, identity, settings).line
-    except (NotFound, Unprocessable):
-        return b""
