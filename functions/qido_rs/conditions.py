@@ -6,10 +6,10 @@ from __future__ import annotations
 from functions.qido_rs.attributes import Kind
 from functions.qido_rs.instants import instants
 from functions.qido_rs.items import item_conditions, stored_condition, text_condition
-from functions.qido_rs.names import name_condition
 from functions.qido_rs.query import Query
-from functions.qido_rs.statement import Statement
 from functions.qido_rs.values import Match
+from pacsless.person_names import name_condition, no_name
+from pacsless.statement import Statement
 
 _MOMENTS = (Kind.DATE, Kind.TIME)
 
@@ -33,7 +33,9 @@ def _condition(match: Match, statement: Statement) -> str:
     column = match.key.column
     match match.key.kind:
         case Kind.NAME:
-            return name_condition(match, statement)
+            if match.empty:
+                return no_name(column)
+            return name_condition(column, match.groups, statement, match.words)
         case Kind.MODALITIES:
             if match.empty:
                 return f"{column} = '{{}}'"

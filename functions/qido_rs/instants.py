@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from functions.qido_rs.attributes import Kind
 
 if TYPE_CHECKING:
-    from functions.qido_rs.statement import Statement
     from functions.qido_rs.values import Match
+    from pacsless.statement import Statement
 
 
 def instants(matches: Sequence[Match], timezone: int | None, statement: Statement) -> list[str]:

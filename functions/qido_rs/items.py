@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from functions.qido_rs.instants import between
-from functions.qido_rs.statement import Statement, like_pattern
+from pacsless.statement import Statement, like_pattern
 
 if TYPE_CHECKING:
     from functions.qido_rs.values import Match

@@ -14,19 +14,7 @@ from functions.qido_rs.answers import columns, counts_series, counts_studies
 from functions.qido_rs.attributes import Level
 from functions.qido_rs.conditions import conditions
 from functions.qido_rs.query import Query
-from functions.qido_rs.statement import Statement
-
-LIMITS: Final = (
-    "SELECT set_config('statement_timeout', :timeout, true),"
-    " set_config('enable_indexscan', :walk, true),"
-    " set_config('max_parallel_workers_per_gather', '0', true),"
-    " set_config('jit', 'off', true),"
-    " set_config('random_page_cost', '1.1', true)"
-)
-"""How a search runs: within a time and on one core, as a broad one is no reason for
-others to wait; walking through an index in its order or not; not compiled, which
-takes longer than most searches; and with its index in memory or on flash, where
-pages cost the same in any order."""
+from pacsless.statement import Statement
 
 _FROM: Final = {
     Level.STUDIES: "study",

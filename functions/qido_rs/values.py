@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from functions.qido_rs.attributes import Key, Kind
-from functions.qido_rs.names import words_of
 from pacsless.dicom import keys
 from pacsless.errors import BadRequest
+from pacsless.person_names import words_of
 
 _MOST_UIDS: Final = 1_000
 _MOST_WILD_CARDS: Final = 16

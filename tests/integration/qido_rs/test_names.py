@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.qido_rs.attributes import KEYS
-from functions.qido_rs.names import name_condition, words_of
-from functions.qido_rs.statement import Statement
 from functions.qido_rs.values import Semantics, matches_of
 from pacsless.archive import Archive
 from pacsless.archive.files import FileArchive
 from pacsless.dicom import keys
+from pacsless.person_names import name_condition, words_of
 from pacsless.postgres import Database
 from pacsless.resources import override
 from pacsless.settings import Settings
+from pacsless.statement import Statement
 from tests.instances import make_dataset
 from tests.qido import Site, uids
 from tests.services import PostgresServer
@@ -170,8 +170,9 @@ def test_every_part_of_a_name_finds_it(
     pattern = ("*" if first else "") + folded[first:last] + ("*" if last < len(folded) else "")
     (match,) = matches_of(KEYS["00100010"], pattern, Semantics(fuzzy=fuzzy))
     statement = Statement()
+    like = name_condition(match.key.column, match.groups, statement, match.words)
     text = f"""
-        SELECT bool_and({name_condition(match, statement)})
+        SELECT bool_and({like})
         FROM (VALUES (:name, '', ''), ('', :name, ''), ('', '', :name))
             AS one(patient_name, patient_name_ideographic, patient_name_phonetic),
             LATERAL name_words(patient_name, patient_name_ideographic, patient_name_phonetic)

@@ -15,10 +15,11 @@ from werkzeug.serving import make_server
 from functions.qido_rs import search
 from functions.qido_rs.query import Query
 from functions.qido_rs.sql import build
-from functions.qido_rs.statement import Statement
+from pacsless import searches
 from pacsless.postgres import Database
 from pacsless.resources import override
 from pacsless.settings import Settings
+from pacsless.statement import Statement
 from tests.qido import Site, uids, value
 from tests.wado import XML, native_models
 
@@ -166,13 +167,13 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         return statement
 
     monkeypatch.setattr(search, "build", slower)
-    monkeypatch.setattr(search, "BRIEFLY", "50ms")
+    monkeypatch.setattr(searches, "BRIEFLY", "50ms")
     return monkeypatch
 
 
 def test_a_search_that_takes_too_long_is_too_broad(site: Site, slow: pytest.MonkeyPatch) -> None:
     assert site.get(BROAD).status_code == 200  # it had a second, longer try
-    slow.setattr(search, "AT_LENGTH", "50ms")
+    slow.setattr(searches, "AT_LENGTH", "50ms")
     refused = site.get(BROAD)
     assert refused.status_code == 413
     assert "too broad" in refused.text and "PatientComments" not in refused.text
@@ -181,7 +182,7 @@ def test_a_search_that_takes_too_long_is_too_broad(site: Site, slow: pytest.Monk
 
 
 def test_broad_searches_do_not_wait_for_each_other(site: Site, slow: pytest.MonkeyPatch) -> None:
-    with search._broad:  # another one has its turn
+    with searches._broad:  # another one has its turn
         refused = site.get(BROAD)
     assert refused.status_code == 503
     assert "Retry-After" in refused.headers

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from functions.qido_rs.statement import Statement, like_pattern
-
-if TYPE_CHECKING:
-    from functions.qido_rs.values import Match
+from pacsless.statement import Statement, like_pattern
 
 _DIVIDERS: Final = r" ^=.,\\'’·\-"
 """As ``name_words`` has them."""
@@ -57,12 +54,24 @@ def lexemes(pattern: str) -> list[str]:
     return found
 
 
-def name_condition(match: Match, statement: Statement) -> str:
-    """Compare a name, literally and with wild cards, and fuzzily if that was asked for."""
-    column = match.key.column
+def name_condition(
+    column: str, groups: Sequence[str], statement: Statement, words: Sequence[str] = ()
+) -> str:
+    """Compare a name, literally and with wild cards, and by its words if there are any.
+
+    Parameters
+    ----------
+    column
+        The one of the first component group.
+    groups
+        Patterns of component groups, folded as the index has them; a single one may
+        match any group.
+    statement
+        What the condition is for.
+    words
+        Those of which each may match alone, for Fuzzy Matching.
+    """
     columns = (column, f"{column}_ideographic", f"{column}_phonetic")
-    if match.empty:
-        return " AND ".join(f"{one} = ''" for one in columns)
 
     def one(name: str, pattern: str) -> str:
         if "*" in pattern or "?" in pattern:
@@ -70,16 +79,16 @@ def name_condition(match: Match, statement: Statement) -> str:
             return f"({name} <> '' AND {name} LIKE {statement.bind(like_pattern(pattern))})"
         return f"{name} = {statement.bind(pattern)}"
 
-    if len(match.groups) == 1:
-        compared = " OR ".join(one(name, match.groups[0]) for name in columns)
+    if len(groups) == 1:
+        compared = " OR ".join(one(name, groups[0]) for name in columns)
     else:
         stated = [
             one(name, pattern)
-            for name, pattern in zip(columns, match.groups, strict=False)
+            for name, pattern in zip(columns, groups, strict=False)
             if pattern.strip("*")
         ]
         compared = " AND ".join(stated) or "true"
-    if parts := [part for group in match.groups for part in lexemes(group)]:
+    if parts := [part for group in groups for part in lexemes(group)]:
         # CASE, or the planner would take the two for independent of each other,
         # expect next to nothing, and read and sort all names of a common surname.
         asked = statement.bind(" & ".join(parts))
@@ -87,7 +96,13 @@ def name_condition(match: Match, statement: Statement) -> str:
             f"{column}_words @@ CAST({asked} AS tsquery)"
             f" AND CASE WHEN {compared} THEN true ELSE false END"
         )
-    if match.words:
-        alike = f"name_alike(CAST({statement.bind(list(match.words))} AS text[]))"
+    if words:
+        alike = f"name_alike(CAST({statement.bind(list(words))} AS text[]))"
         return f"({compared} OR {column}_words @@ {alike})"
     return f"({compared})"
+
+
+def no_name(column: str) -> str:
+    """Ask for those who have no name in any component group."""
+    columns = (column, f"{column}_ideographic", f"{column}_phonetic")
+    return " AND ".join(f"{one} = ''" for one in columns)
