@@ -76,6 +76,9 @@ class Route:
     # Not of its hash, which werkzeug wants: it holds JSON Schemas.
     capability: Capability | None = field(default=None, hash=False)
     """What it can, for the documents clients read; None where no client calls, as of a timer."""
+    is_search: bool = False
+    """Whether POST is to carry a search in its body, and nothing changes: the scope to
+    read allows it."""
 
     @property
     def name(self) -> str:
@@ -147,6 +150,9 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
     """
     needs = {id(route.handler): _needs(route.handler) for route in routes}
     kinds = {kind for one in needs.values() for kind in one.values()}
+    searches = {
+        (method, one.rule) for one in routes if one.is_search for method in one.methods.split()
+    }
     table = Map(
         [Rule(one.rule, endpoint=one, methods=one.methods.split()) for one in routes],
         converters={"uid": _UidConverter},
@@ -161,8 +167,8 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
         began = time.perf_counter()
         route = ""
         try:
-            asked = _request(request)
-            path = request.path.removeprefix(asked.root) or "/"
+            path = request.path.removeprefix(_root(request)) or "/"
+            asked = _request(request, searches=(request.method, path) in searches)
             found, variables = table.match(path, request.method)
             route = found.name
             given = {key: resources.get(kind) for key, kind in needs[id(found.handler)].items()}
@@ -197,7 +203,7 @@ def _needs(handler: Callable[..., Response]) -> dict[str, Any]:
     return resources.needs(handler, after=len(positional))
 
 
-def _request(request: flask.Request) -> Request:
+def _request(request: flask.Request, *, searches: bool) -> Request:
     settings: Settings = resources.get(Settings)
     named = request.headers.get(TENANT_HEADER) or None
     root = _root(request)
@@ -207,7 +213,8 @@ def _request(request: flask.Request) -> Request:
     from pacsless.oauth2.tokens import AccessTokens
 
     tokens: AccessTokens = resources.get(AccessTokens)
-    access = tokens.access(request.headers.get("Authorization"), request.method, named)
+    method = "GET" if searches else request.method
+    access = tokens.access(request.headers.get("Authorization"), method, named)
     return Request(access.tenant, root, request, access.user)
 
 
