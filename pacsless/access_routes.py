@@ -21,6 +21,7 @@ _FIXED: Final = {
     "/openapi.json": "retrieve_openapi_document",
 }  # fmt: skip
 _WADO: Final = re.compile(r"(?:/tenants/[^/]+)?(?:/dicom-web)?/wado/?")
+_ORTHANC: Final = re.compile(r"(?:/tenants/[^/]+)?(?:/dicom-web)?/orthanc(?:/.*)?")
 _PLURAL: Final = {"study": "studies", "series": "series", "instance": "instances"}
 
 
@@ -49,6 +50,8 @@ def route_of(method: str, path: str) -> tuple[str, tuple[str, str, str]]:
     """
     if _WADO.fullmatch(path):
         return "retrieve_wado_uri", ("", "", "")
+    if _ORTHANC.fullmatch(path):
+        return "orthanc", ("", "", "")
     root = _ROOT.match(path)
     resource = path[root.end() :].rstrip("/") if root else ""
     found = _RESOURCE.fullmatch(resource)

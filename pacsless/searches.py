@@ -35,7 +35,13 @@ takes longer than most searches; and with its index in memory or on flash, where
 pages cost the same in any order."""
 
 
-def search_index(database: Database, statement: Statement, *, fuzzy: bool = False) -> list[Row]:
+def search_index(
+    database: Database,
+    statement: Statement,
+    *,
+    fuzzy: bool = False,
+    matches_first: Statement | None = None,
+) -> list[Row]:
     """Run a search; of those that take long, one at a time.
 
     To fill a page, PostgreSQL either walks through all rows in their order, which is
@@ -50,6 +56,9 @@ def search_index(database: Database, statement: Statement, *, fuzzy: bool = Fals
         The search.
     fuzzy
         Whether it asks for names that sound alike, of which the statistics know nothing.
+    matches_first
+        What asks for the same so that it cannot be walked: the second try, if the search
+        joins tables, for which it needs indexes either way.
 
     Raises
     ------
@@ -58,18 +67,20 @@ def search_index(database: Database, statement: Statement, *, fuzzy: bool = Fals
     Unavailable
         If another broad one is running.
     """
-    first, second = ("off", "on") if fuzzy else ("on", "off")
+    first = "off" if fuzzy else "on"
+    second = "on" if fuzzy or matches_first else "off"
+    again = matches_first or statement
 
-    def work(transaction: Transaction, timeout: str, walk: str) -> list[Row]:
+    def work(transaction: Transaction, timeout: str, walk: str, asked: Statement) -> list[Row]:
         transaction.run(_LIMITS, timeout=timeout, walk=walk)
-        return transaction.run(statement.text, **statement.parameters)
+        return transaction.run(asked.text, **asked.parameters)
 
     with contextlib.suppress(TimedOut):
-        return database.run(lambda transaction: work(transaction, BRIEFLY, first))
+        return database.run(lambda transaction: work(transaction, BRIEFLY, first, statement))
     if not _broad.acquire(blocking=False):
         raise Unavailable("query", "another broad search is running: try again soon")
     try:
-        return database.run(lambda transaction: work(transaction, AT_LENGTH, second))
+        return database.run(lambda transaction: work(transaction, AT_LENGTH, second, again))
     except TimedOut:
         raise TooLarge("query", "the search is too broad: add a key that is indexed") from None
     finally:

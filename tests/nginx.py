@@ -20,8 +20,8 @@ from tests.eventually import eventually
 from tests.ports import free_ports
 
 HTTP = urllib3.PoolManager(retries=Retry(0, redirect=0), timeout=20)
-FUNCTIONS = ("wado_rs", "wado_uri", "rendered", "qido_rs", "stow_rs", "change_feed")
-SENDERS = {"wado_rs", "wado_uri"}
+FUNCTIONS = ("wado_rs", "wado_uri", "rendered", "qido_rs", "stow_rs", "change_feed", "orthanc")
+SENDERS = {"wado_rs", "wado_uri", "orthanc"}
 """Who may name files for nginx to send."""
 UNCHECKED = {
     "AUTHORIZE": "127.0.0.1:1", "AUTH_REQUEST": "off", "OAUTH2_ISSUER": "",

@@ -31,6 +31,15 @@ STUDY: Final = Capability(
     "Store Instances of Study", ANSWERS, (ACCEPT,), _STATUSES, _OUTCOME, _BODY
 )
 
+ORTHANC: Final = Capability(
+    "Store Orthanc Instance",
+    (Representation("application/json"),),
+    (),
+    (408, 409, 413, 415),
+    {"type": "object"},
+    Body("A PS3.10 file.", (Representation(DICOM),)),
+)
+
 
 def delete(level: str) -> Capability:
     """Describe deleting what is of a level; 405 unless it is turned on."""

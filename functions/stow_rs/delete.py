@@ -13,7 +13,7 @@ from typing import Final
 
 from werkzeug.wrappers import Response
 
-from functions.stow_rs.store import remote_address
+from functions.stow_rs.asked import remote_address
 from functions.stow_rs.storing import Storing
 from pacsless.archive import Archive
 from pacsless.errors import BadRequest, NotFound, Unavailable

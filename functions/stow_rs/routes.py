@@ -6,6 +6,7 @@ from typing import Final
 
 from functions.stow_rs import capabilities
 from functions.stow_rs.delete import delete_instance, delete_series, delete_study
+from functions.stow_rs.orthanc import store_orthanc_instance
 from functions.stow_rs.store import store_instances
 from pacsless.web import INSTANCE, SERIES, STUDY, Route
 
@@ -18,4 +19,11 @@ ROUTES: Final = (
     Route("DELETE", STUDY, delete_study, _DELETE, capabilities.delete("Study")),
     Route("DELETE", SERIES, delete_series, _DELETE, capabilities.delete("Series")),
     Route("DELETE", INSTANCE, delete_instance, _DELETE, capabilities.delete("Instance")),
+    Route(
+        "POST",
+        "/orthanc/instances",
+        store_orthanc_instance,
+        "docs/orthanc.md",
+        capabilities.ORTHANC,
+    ),
 )

@@ -7,14 +7,14 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, suppress
-from ipaddress import ip_address
+from contextlib import closing
 from typing import Any, BinaryIO, Final, Self, cast
 
 from werkzeug.wrappers import Response
 
+from functions.stow_rs.asked import decoded, not_decoded, sender_of
 from functions.stow_rs.attributes import Bulk, first_text, write_part10
-from functions.stow_rs.body import CHUNK, Headers, Inflated, Readable, read_parts
+from functions.stow_rs.body import CHUNK, Headers, read_parts
 from functions.stow_rs.capabilities import ANSWERS, BODIES, XML
 from functions.stow_rs.files import File
 from functions.stow_rs.outcome import Outcome, http_status, response_module
@@ -26,7 +26,7 @@ from pacsless.dicomweb import instance_url
 from pacsless.errors import BadRequest, TooLarge
 from pacsless.identity import InstanceIdentity
 from pacsless.negotiation import DICOM, MULTIPART, Representation, parse_media_type
-from pacsless.storage import Reception, Refused, Sender, Status, uid_or_nothing
+from pacsless.storage import Reception, Refused, Status, uid_or_nothing
 from pacsless.strict_json import loads
 from pacsless.web import Request, plain
 
@@ -34,7 +34,6 @@ _AT_A_TIME: Final = 4
 """Instances of a request that are made durable while the next ones come."""
 _MOST_ATTRIBUTES: Final = 16 << 20
 """Bytes of attributes in one request."""
-_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 
 
@@ -47,15 +46,13 @@ def store_instances(request: Request, study: str = "", *, storing: Storing) -> R
     if Representation(kind, multipart=is_multipart) not in BODIES:
         told = ", ".join(one.media_range for one in BODIES)
         return plain(415, f"Instances are sent as one of {told}.", {"Accept-Post": told})
-    encoding = request.http.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"identity", *_ENCODINGS}:
-        accepted = {"Accept-Encoding": "gzip, deflate"}
-        return plain(415, "The body may be encoded as gzip or deflate, no other way.", accepted)
+    if refused := not_decoded(request):
+        return refused
     boundary = options.get("boundary", "").encode("latin-1", "replace")
     if is_multipart and not 1 <= len(boundary) <= 70:
         raise BadRequest("no-boundary", "Content-Type has no boundary of 1 to 70 characters")
     with storing.paced(request.http) as paced, Store(request, study, storing) as store:
-        body: Readable = Inflated(paced) if encoding in _ENCODINGS else paced
+        body = decoded(request, paced)
         if not is_multipart:
             store.file(iter(lambda: body.read(CHUNK), b""))
         elif kind == DICOM:
@@ -94,7 +91,7 @@ class Store:
 
     def __init__(self, request: Request, study: str, storing: Storing) -> None:
         self._request, self._study, self._storing = request, study, storing
-        self._sender = Sender(request.tenant, "", "", remote_address(request))
+        self._sender = sender_of(request)
         self._sealing: deque[Future[Outcome]] = deque()
         self._outcomes: list[Outcome] = []
         self._open: Reception | None = None
@@ -217,14 +214,6 @@ class Store:
         base = self._request.base_url
         study = f"{base}/studies/{found.study_instance_uid}"
         return Outcome(status, sop_class, sop_instance, study, instance_url(base, identity))
-
-
-def remote_address(request: Request) -> str:
-    """Who sends; past nginx the header may say anything, and it is kept in events."""
-    for address in (request.http.headers.get("X-Forwarded-For"), request.http.remote_addr):
-        with suppress(ValueError):
-            return str(ip_address(address or ""))
-    return ""
 
 
 def _models(document: bytes, kind: str) -> Iterator[Any]:

@@ -102,6 +102,29 @@ VARIABLES: Final = {
         "Tag of the attribute. That of an item is tag/item/tag, as its BulkDataURI has it.",
         {"type": "string", "pattern": "^[0-9A-Fa-f]{8}(/[0-9]+/[0-9A-Fa-f]{8})*$"},
     ),
+    # Of Orthanc's addresses: docs/orthanc.md.
+    "level": Parameter(
+        "level",
+        "A kind of resources.",
+        {"type": "string", "enum": ["patients", "studies", "series", "instances"]},
+    ),
+    "resource": Parameter(
+        "resource",
+        "SHA-1 of Patient ID and UIDs, in five groups.",
+        {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{8}){4}$"},
+    ),
+    "relative": Parameter(
+        "relative",
+        "What is below the resource, or what it is part of.",
+        {"type": "string", "enum": ["patient", "study", "studies", "series", "instances"]},
+    ),
+    "name": Parameter("name", "Name of a metadata.", {"type": "string"}),
+    "frame": Parameter("frame", "Number of a frame, from 0.", {"type": "integer", "minimum": 0}),
+    "element": Parameter(
+        "element",
+        "Tag or keyword of an attribute. That of an item is tag/item/tag.",
+        {"type": "string"},
+    ),
 }
 """Every variable of a path, by its name in routes."""
 

@@ -13,7 +13,7 @@ from pacsless.errors import PacslessError
 # OPTIONS, whose target is the root itself.
 SERVER: Final = "../dicom-web"
 _DESCRIPTION: Final = """\
-DICOMweb (PS3.18) and a change feed. HEAD works where GET does.
+DICOMweb (PS3.18), a change feed and Orthanc's REST API. HEAD works where GET does.
 
 Matching keys of searches are attributes by keyword, as listed, or by tag: \
 `00100010` is `PatientName`."""

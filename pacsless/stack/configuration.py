@@ -74,6 +74,7 @@ def nginx_values(settings: StackSettings) -> dict[str, str]:
         "WADO_URI": f"{LOOPBACK}:{functions['wado_uri']}",
         "QIDO_RS": f"{LOOPBACK}:{functions['qido_rs']}",
         "STOW_RS": f"{LOOPBACK}:{functions['stow_rs']}",
+        "ORTHANC": f"{LOOPBACK}:{functions['orthanc']}",
         "CHANGE_FEED": f"{LOOPBACK}:{functions['change_feed']}",
         "AUTHORIZE": f"{LOOPBACK}:{functions['authorize']}",
         "AUTH_REQUEST": "/internal/authorize" if client.oauth2_issuer else "off",

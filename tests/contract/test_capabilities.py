@@ -30,8 +30,10 @@ ROUTES: list[tuple[str, Route]] = [
     for route in import_module(f"functions.{name}.routes").ROUTES
 ]
 DOCUMENT: dict[str, Any] = json.loads((CAPABILITIES / "openapi.json").read_text())
-EXAMPLES = {
+EXAMPLES: dict[str, Any] = {
     "study": "1.2", "series": "1.3", "instance": "1.4", "frames": "1,2", "attribute": "7FE00010",
+    "level": "studies", "resource": "fa558bce-587a86d3-ad0da9b3-9d043d9d-4f5c5718",
+    "relative": "series", "name": "LastUpdate", "frame": 0, "element": "0010-1002/0/0010-0020",
 }  # fmt: skip
 # The methods nginx lets through, and who gets the request.
 LOCATION = re.compile(
@@ -58,7 +60,7 @@ def answering(path: str, method: str) -> re.Match[str] | None:
 
 
 def example(path: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: EXAMPLES[found[1]], path)
+    return re.sub(r"\{(\w+)\}", lambda found: str(EXAMPLES[found[1]]), path)
 
 
 @pytest.mark.parametrize("name", ["openapi.json", "capabilities.wadl"])

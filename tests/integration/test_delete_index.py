@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from functions.change_feed.changes import read
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, generate_uid
 
 from functions.build_metadata.build import build
-from functions.change_feed.changes import read
 from functions.transcode.rendition import make_rendition
 from pacsless.archive.files import FileArchive
 from pacsless.errors import Unprocessable

@@ -114,7 +114,8 @@ def test_openapi(front: Front, root: str, tenant: str) -> None:
 def test_everything_described_is_routed(front: Front) -> None:
     told = front.get("/dicom-web/openapi.json").json()
     values = {"study": "1.2", "series": "1.3", "instance": "1.5", "frames": "1,2"}
-    values["attribute"] = "7FE00010"
+    values |= {"attribute": "7FE00010", "level": "studies", "resource": "0f-1f", "frame": "0"}
+    values |= {"relative": "series", "name": "LastUpdate", "element": "0010-1002/0/0010-0020"}
     reached = set()
     for path, resource in told["paths"].items():
         asked = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], path)

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.instances import encode, make_dataset
-from tests.integration.oauth2.conftest import ROUTES, SCOPES, Site
+from tests.integration.oauth2.conftest import ROUTES, SCOPES, Site, scope_of
 from tests.nginx import HTTP
 from tests.tokens import Issuer, ec_key, jwk, rsa_key
 
@@ -145,7 +145,7 @@ def refused(site: Site, authorization: str | None, status: int, error: str) -> N
         about = (method, place, answer.status, answer.data[:200])
         assert answer.status == status, about
         (told,) = answer.headers.getlist("WWW-Authenticate")
-        assert told.startswith(f'Bearer realm="pacsless", scope="{SCOPES[method]}"'), told
+        assert told.startswith(f'Bearer realm="pacsless", scope="{scope_of(method, place)}"'), told
         assert (f'error="{error}"' in told) == bool(error), (about, told)
         assert ("error=" in told) == bool(error), (about, told)
         assert "resource_metadata=" in told
@@ -220,6 +220,40 @@ def test_other_methods_need_other_scopes(site: Site) -> None:
         assert f'scope="{scope}", error="insufficient_scope"' in told
         assert site.ask(site.good(scope=scope), place, method).status == 204
         assert site.ask(site.good(scope=scope), place, "GET").status == 403
+
+
+@pytest.mark.parametrize("root", ["/orthanc", "/tenants/north/orthanc", "/dicom-web/orthanc", ""])
+def test_a_search_needs_the_scope_to_read(site: Site, root: str) -> None:
+    place = root or f"http://{site.functions['orthanc']}/orthanc"
+    for scope, status in (("dicom.read", 200), ("dicom.store", 403), ("dicom.delete", 403)):
+        answer = site.ask(site.good(scope=scope), f"{place}/tools/lookup", "POST")
+        assert answer.status == status, answer.data
+        refusals = answer.headers.getlist("WWW-Authenticate")
+        assert ['scope="dicom.read"' in one for one in refusals] == [True] * (status == 403)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/orthanc/instances", "/orthanc/tools/../instances", "/orthanc/tools/%2e%2e/instances",
+        "/orthanc//instances", "/orthanc/instances?/orthanc/tools/find",
+        "/orthanc/tools/find/../../../dicom-web/studies",
+        "/dicom-web/studies?x=/orthanc/tools/find",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_search_needs_the_scope_to_store(site: Site, path: str) -> None:
+    def sent(scope: str) -> tuple[int, int]:
+        body = encode(make_dataset())
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/dicom\r\n"
+            f"Authorization: {site.good(scope=scope)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        before = len(list(site.folder.rglob("*.dcm")))
+        status = site.front.raw(head.encode() + body).status
+        return status, len(list(site.folder.rglob("*.dcm"))) - before
+
+    assert sent("dicom.read") == (403, 0)
+    assert sent("dicom.store") == (200, 1), "it is an address to store at"
 
 
 @pytest.mark.parametrize("past", [False, True])

@@ -37,7 +37,7 @@ def test_rows_of_before_are_found(postgres: PostgresServer, tmp_path: Path) -> N
     database.run(lambda t: t.run("INSERT INTO patient VALUES ('t', 'P', '', 0, '{}')"))
     for number, pn in enumerate(NAMES):
         _insert_as_before(database, f"1.{number}", pn)
-    assert migrate(settings, SCHEMAS) == ["0006_search.sql", "0007_delete.sql"]
+    assert migrate(settings, SCHEMAS)[0] == "0006_search.sql"
     for number, pn in enumerate(NAMES):
         for group in pn.split("="):
             for asked in (group, f"*{group[1:3]}*", f"{group[:2]}*"):
