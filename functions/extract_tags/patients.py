@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from functions.extract_tags import sql
 from functions.extract_tags.rows import StudyKey, as_json, description
 from functions.extract_tags.tags import Description, Tags, best
+from pacsless.orthanc_ids import id_digest
 
 if TYPE_CHECKING:
     from pacsless.events import Json
@@ -47,7 +48,10 @@ def forget_patients(
         Reads what there is of a study.
     """
     rows = as_json({"tenant_id": one[0], "patient_id": one[1]} for one in sorted(patients))
-    transaction.run(sql.REMOVE_PATIENTS, rows=rows)
+    gone = transaction.run(sql.REMOVE_PATIENTS, rows=rows)
+    if gone:
+        ids = ({"tenant_id": t, "orthanc_id": f"\\x{id_digest(p).hex()}"} for t, p in gone)
+        transaction.run(sql.FORGET_ORTHANC_IDS, rows=as_json(ids))
     candidates: dict[PatientKey, list[Description]] = {}
     for tenant, patient, described_by, study in transaction.run(
         sql.STUDIES_OF_PATIENTS, rows=rows, most=_MOST_STUDIES

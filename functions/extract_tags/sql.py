@@ -213,8 +213,17 @@ WHERE patient.tenant_id = new.tenant_id AND patient.patient_id = new.patient_id
     SELECT FROM study AS conflict WHERE conflict.tenant_id = patient.tenant_id
       AND cardinality(conflict.patient_ids) > 1
       AND patient.patient_id = ANY (conflict.patient_ids))
+RETURNING patient.tenant_id, patient.patient_id
 """
 """Those of whom there is no study."""
+
+FORGET_ORTHANC_IDS: Final = """
+DELETE FROM orthanc_id
+USING json_to_recordset(CAST(:rows AS json)) AS new(tenant_id text, orthanc_id bytea)
+WHERE orthanc_id.tenant_id = new.tenant_id AND orthanc_id.level = 'patient'
+  AND orthanc_id.orthanc_id = new.orthanc_id
+"""
+"""Of patients: what the others' were made of is nobody's name."""
 
 SERIES_OF_STUDIES: Final = f"""
 SELECT {_SERIES}, series.described_by

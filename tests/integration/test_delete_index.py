@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from functions.change_feed.changes import read
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, generate_uid
 
 from functions.build_metadata.build import build
+from functions.orthanc.ids import Ids
 from functions.transcode.rendition import make_rendition
 from pacsless.archive.files import FileArchive
+from pacsless.changes import read
 from pacsless.errors import Unprocessable
 from pacsless.events import (
     InstanceConversionRequested,
@@ -95,6 +96,22 @@ def test_what_is_deleted_leaves_nothing_behind(indexer: Index, tenant: str) -> N
     assert gone.number_of_series_related_instances == gone.number_of_study_related_series == 0
     assert gone.patient == gone.study == gone.series == {}
     assert gone.revision == gone.study_revision == unindexed[0].revision
+
+
+def test_nobody_is_left_in_orthancs_ids(indexer: Index, tenant: str) -> None:
+    stored = [store(indexer.archive, tenant, one) for one in slices(2, PatientID="P|1")]
+    indexer(*stored)
+    ids = Ids(indexer.database)
+    ids.catch_up(tenant)
+    noted = "SELECT keys FROM orthanc_id WHERE tenant_id = :tenant AND level = 'patient'"
+
+    def patients() -> list[Any]:
+        return indexer.database.run(lambda t: list(t.run(noted, tenant=tenant)))
+
+    indexer(*delete(indexer.archive, stored[0].identity))
+    assert patients() == [[["P|1"]]]
+    indexer(*delete(indexer.archive, stored[1].identity))
+    assert patients() == []
 
 
 def test_a_replay_changes_nothing_and_repeats_the_events(indexer: Index, tenant: str) -> None:
