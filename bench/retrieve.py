@@ -22,7 +22,7 @@ from bench.gateway import REPOSITORY
 from bench.ingest import orthanc_command
 from bench.machine import Others, facts, memory_folder, prepare
 from bench.measure import say
-from bench.parts import processor_seconds
+from bench.parts import peak_memory, processor_seconds
 from bench.peers import Absent, find_orthanc
 from bench.receivers import NotStarted, free_ports
 from bench.results import Result
@@ -31,6 +31,7 @@ from bench.retrieve_rows import CLIENTS, Resource, Row, resources, rows
 from bench.servers import OrthancDicomweb, Pacsless, Server, StaticNginx
 from bench.stored import Sizes, make
 from pacsless.errors import PacslessError
+from pacsless.functions import load_functions
 from pacsless.readme import fill
 from pacsless.stack.settings import Ports, StackSettings
 
@@ -74,6 +75,7 @@ def _measure(options: argparse.Namespace) -> Found:
         servers, absent, wanted = _servers(options, folder, stack)
         measurement = _Measurement(servers, wanted, options, folder)
         results = measurement.run(rows(wanted, options.clients))
+        known["MiB a process of a function held at most"] = _memory(servers)
     known["processor time of other programs"] = f"{others.share():.0%} of the run's"
     known["reader"] = f"{wrk.version()}, {options.seconds:g} s a measurement, at least"
     say(f"done in {time.monotonic() - start:.0f} s")
@@ -95,6 +97,19 @@ def _measure(options: argparse.Namespace) -> Found:
         milliseconds=measurement.milliseconds,
         failures=measurement.failures,
     )
+
+
+def _memory(servers: Sequence[Server]) -> str:
+    functions = load_functions()
+    held = {
+        part: most
+        for server in servers
+        if isinstance(server, Pacsless)
+        for part, most in peak_memory(server.stack).items()
+        if part in functions
+    }
+    ordered = sorted(held.items(), key=lambda item: -item[1])
+    return ", ".join(f"{part} {most:.0f}" for part, most in ordered)
 
 
 def _servers(

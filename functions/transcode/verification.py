@@ -10,8 +10,9 @@ import hashlib
 from typing import BinaryIO, Final
 
 from pacsless.dicom.dicom_json import find_bulk_data, read_bulk_data, to_dicom_json
-from pacsless.dicom.explicit_le import swapped
+from pacsless.dicom.explicit_le import Limits, swapped
 from pacsless.dicom.header import BulkValue, Header, read_header
+from pacsless.dicom.source import InflatingSource, Source
 from pacsless.errors import Unprocessable
 
 _CHUNK: Final = 1 << 20
@@ -49,14 +50,21 @@ def verify(original: BinaryIO, rendition: BinaryIO) -> None:
 def _digest(file: BinaryIO, header: Header, path: str) -> bytes:
     digest = hashlib.sha256()
     value = find_bulk_data(header, path)
-    if not isinstance(value, BulkValue) or header.deflated or value.length is None:
+    if not isinstance(value, BulkValue) or value.length is None:
         digest.update(read_bulk_data(file, header, path))
         return digest.digest()
     word = value.swap
     if path == _PIXEL_DATA and word == 2:
         # By the letter OW is 16 bit words; what is found are whole pixel cells.
         word = max(int(header.get("BitsAllocated") or 16) // 8, 2)
-    file.seek(value.offset)
-    for start in range(0, value.length, _CHUNK):
-        digest.update(swapped(file.read(min(_CHUNK, value.length - start)), word))
+    source = (
+        InflatingSource(file, header.dataset_offset, Limits().inflated_bytes)
+        if header.deflated
+        else Source(file, value.offset)
+    )
+    end = value.offset + value.length
+    for position in range(value.offset, end, _CHUNK):
+        count = min(_CHUNK, end - position)
+        source.fill(position, count)  # of a file that is cut off, what there is
+        digest.update(swapped(source.window[position - source.start :][:count], word))
     return digest.digest()

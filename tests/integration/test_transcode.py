@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from functions.transcode.main import transcode
 from functions.transcode.verification import Mismatch, verify
@@ -23,7 +25,7 @@ from pacsless.events import (
 )
 from pacsless.identity import InstanceIdentity
 from tests.dicom_files import BUNDLED, SAMPLES, bundled
-from tests.instances import store_bytes
+from tests.instances import encode, make_dataset, store_bytes
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 IDENTITY = InstanceIdentity("default", "1.2", "1.2.3", "1.2.3.4")
@@ -138,6 +140,22 @@ def test_an_original_that_is_gone_is_a_failure_and_not_a_retry(archive: FileArch
     event = repeat("0" * 64, archive)
     assert isinstance(event, InstanceConversionFailed)
     assert event.stage == "parse"
+
+
+def test_what_inflates_to_much_is_compared_without_being_held(archive: FileArchive) -> None:
+    pixels = 96 << 20
+    original = encode(
+        make_dataset(bytes(pixels), Rows=4096, Columns=12288), DeflatedExplicitVRLittleEndian
+    )
+    event = request(original, archive)
+    assert isinstance(event, InstanceConverted)
+    tracemalloc.start()
+    try:
+        with archive.open(event.rendition_path) as good:
+            verify(io.BytesIO(original), good)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_wrong_rendition_does_not_pass(archive: FileArchive) -> None:
