@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 MORE: Final = "There are additional results that can be requested."
 """PS3.18 §8.3.4.4.1 wants their number here; counting every match to say it
 would make each page of a large archive as dear as its whole list."""
+_FEW: Final = 8
+"""Instances that are looked for in a document, instead of reading all that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,15 @@ def _with_image(
     settings: Settings,
 ) -> list[Json]:
     """Add the image-level attributes, which the ledger does not hold."""
-    known: dict[SeriesIdentity, dict[str, Json]] = {}
+    of_series: dict[SeriesIdentity, list[str]] = {}
+    for identity in instances:
+        of_series.setdefault(identity.series, []).append(identity.sop_instance_uid)
+    known = {series: _described(archive, series, uids) for series, uids in of_series.items()}
     wanted = query.shown - STORED[Level.STUDIES] - STORED[Level.SERIES]
     wanted -= {f"{one.group}{one.block}{one.element}" for one in query.private}
     found = []
     for identity, answer in zip(instances, answers, strict=True):
-        series = identity.series
-        if series not in known:
-            known[series] = _described(archive, series)
-        stated = known[series].get(identity.sop_instance_uid)
+        stated = known[identity.series].get(identity.sop_instance_uid)
         if stated is None:
             # The documents follow the index by a moment, and nothing that is
             # found may be less than it will be a moment later.
@@ -91,16 +94,27 @@ def _with_image(
     return found
 
 
-def _described(archive: Archive, series: SeriesIdentity) -> dict[str, Json]:
-    """Instances of a series' metadata document, by SOP Instance UID."""
+def _described(archive: Archive, series: SeriesIdentity, wanted: Sequence[str]) -> dict[str, Json]:
+    """Instances of a series' metadata document, by SOP Instance UID: at least those wanted."""
+    content = read_document(archive, series.metadata_key) or b"[]"
     found = {}
-    for line in document.lines(read_document(archive, series.metadata_key) or b"[]"):
+    for line in _entries(content, wanted):
         try:
             attributes = json.loads(line)
             found[attributes["00080018"]["Value"][0]] = attributes
         except (ValueError, LookupError, TypeError):
             continue  # damaged: the object itself is read
     return found
+
+
+def _entries(content: bytes, wanted: Sequence[str]) -> Iterator[bytes]:
+    if len(wanted) > _FEW:
+        yield from document.lines(content)
+        return
+    for uid in wanted:
+        with suppress(ValueError):  # damaged, too
+            if (line := document.find(content, uid)) is not None:
+                yield line
 
 
 def _from_object(archive: Archive, identity: InstanceIdentity, settings: Settings) -> Json:
