@@ -327,6 +327,18 @@ class InstanceConversionRequested(InstanceEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceFrameIndexRequested(InstanceEvent):
+    """An instance has compressed frames that should be found without looking for them."""
+
+    TYPE = "org.pacsless.instance.frame-index-requested.v1"
+    TOPIC = "conversion_queue"
+    IDENTITY = ("tenant_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid",
+                "sha256")  # fmt: skip
+
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceConverted(InstanceEvent):
     """A rendition lies beside the original."""
 
@@ -404,6 +416,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         InstanceIndexed,
         InstanceUnindexed,
         InstanceConversionRequested,
+        InstanceFrameIndexRequested,
         InstanceConverted,
         InstanceConversionFailed,
         AccessLogged,

@@ -15,7 +15,7 @@ from pacsless.web import Request, plain
 
 VARY: Final = {"Vary": "Accept"}
 
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

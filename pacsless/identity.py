@@ -192,6 +192,14 @@ class InstanceIdentity:
         return f"{self.renditions}/{valid_uid(transfer_syntax_uid, 'TransferSyntaxUID')}.dcm"
 
     @property
+    def frame_index_key(self) -> str:
+        """Archive key of the index of its frames, whose name has the number of its form.
+
+        So an older process never reads a newer one's.
+        """
+        return f"{self.renditions}/frames.1"
+
+    @property
     def partition_key(self) -> str:
         """Kafka key: one study is in one consumer's hands at a time."""
         return f"{self.tenant_id}/{self.study_instance_uid}"

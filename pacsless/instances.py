@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from pacsless.dicom import explicit_le
-from pacsless.dicom.frames import FrameTable, locate_frames
+from pacsless.dicom.frame_index import wants_index
+from pacsless.dicom.frames import FrameTable, declared_frames, locate_frames
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
 from pacsless.errors import BadRequest, InvalidIdentity, NotAcceptable, NotFound, Unprocessable
+from pacsless.frame_index import FrameIndex
 from pacsless.identity import InstanceIdentity, valid_uid
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ _SPOOLED: Final = 8 << 20
 """Bytes of a conversion kept in memory; more go to a temporary file."""
 
 _FRAME_LIST: Final = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*", re.ASCII)
-_CACHED_FRAGMENTS: Final = 20_000
-"""Larger tables are not worth a cache's memory: 20,000 are half a megabyte of JSON."""
-
 _AT_ONCE: Final = explicit_le.Limits(inflated_bytes=256 << 20)
 """What a client may cost by one request; transcode has time for larger ones."""
 
@@ -166,8 +165,10 @@ def parse_frame_list(text: str) -> list[int]:
     return numbers
 
 
-def frame_table(file: BinaryIO, stored: Stored, syntax: str, cache: Cache) -> FrameTable:
-    """Find the frames of an instance, or remember where they were.
+def frame_table(
+    archive: Archive, file: BinaryIO, stored: Stored, syntax: str, cache: Cache
+) -> FrameTable:
+    """Find the frames of an instance: in the cache, in its index, else in its file.
 
     Raises
     ------
@@ -178,29 +179,23 @@ def frame_table(file: BinaryIO, stored: Stored, syntax: str, cache: Cache) -> Fr
     """
     if not syntax:
         raise Unprocessable("no-transfer-syntax", "the file does not tell its transfer syntax")
-    tenant = stored.identity.tenant_id
-    # A converted file is another one than the original the version names.
-    cacheable = is_servable(syntax)
-    known = cache.get(tenant, "frames", stored.version) if cacheable else None
-    if isinstance(known, dict):
-        try:
-            return FrameTable(**known)
-        except TypeError:
-            known = None  # another version of us put it there
+    if not is_servable(syntax):
+        return _walk(file)  # through a converted file, which is another one than the original
+    index = FrameIndex(archive, cache, stored, lambda: _walk(file))
+    table = index.remembered()
+    if table is None and wants_index(syntax) and declared_frames(file) > 1:
+        table = index.find()
+    if table is None:
+        table = _walk(file)
+        index.remember(table)
+    return table
+
+
+def _walk(file: BinaryIO) -> FrameTable:
     try:
-        table = locate_frames(file)
+        return locate_frames(file)
     except Unprocessable as error:
         if error.code in ("no-pixel-data", "truncated"):
             # Not one whole frame is there.
             raise NotFound(error.code, f"the instance has no frame: {error.message}") from None
         raise
-    if cacheable and table.number_of_frames <= _CACHED_FRAGMENTS:
-        cache.put(tenant, "frames", stored.version, _to_json(table))
-    return table
-
-
-def _to_json(table: FrameTable) -> dict[str, Any]:
-    values = {field.name: getattr(table, field.name) for field in fields(table)}
-    return {
-        key: value if isinstance(value, int | str) else list(value) for key, value in values.items()
-    }

@@ -103,6 +103,7 @@ _VALUES: dict[str, dict[str, Any]] = {
         "converted_at": _TIME,
         "duration_ms": 12.5,
     },
+    "instance.frame-index-requested.v1": {**_INSTANCE, "sha256": _SHA},
     "instance.conversion-failed.v1": {
         **_INSTANCE,
         "sha256": _SHA,

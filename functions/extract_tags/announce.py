@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from functions.extract_tags.tags import Tags
+from functions.extract_tags.tags import Tags, first
+from pacsless.dicom.frame_index import wants_index
 from pacsless.events import (
     Event,
     InstanceConversionRequested,
+    InstanceFrameIndexRequested,
     InstanceIndexed,
     InstanceStored,
     Json,
@@ -18,6 +20,7 @@ _BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _EXPLICIT: Final = "1.2.840.10008.1.2.1"
 _PIXEL_DATA: Final = frozenset({"7FE00008", "7FE00009", "7FE00010"})
+_NUMBER_OF_FRAMES: Final = "00280008"
 
 _CONVERSIONS: Final = {_BIG_ENDIAN: "big-endian", _DEFLATED: "deflated-data-set"}
 """The plain cases: transfer syntaxes no viewer reads, and why (PS3.5 §A.3, §A.5).
@@ -38,7 +41,7 @@ class Entry:
 
 
 def instance_events(event: InstanceStored, tags: Tags, entry: Entry) -> list[Event]:
-    """What becomes known of one instance, and the rendition it needs."""
+    """What becomes known of one instance, and the rendition or index it needs."""
     which = {
         "tenant_id": event.tenant_id,
         "study_instance_uid": event.study_instance_uid,
@@ -67,7 +70,16 @@ def instance_events(event: InstanceStored, tags: Tags, entry: Entry) -> list[Eve
                 reason=wanted[1],
             )
         )
+    if has_frames_to_find(tags.dicom_json, event.transfer_syntax):
+        found.append(InstanceFrameIndexRequested(**which, sha256=entry.sha256))
     return found
+
+
+def has_frames_to_find(document: Json, transfer_syntax: str) -> bool:
+    """Whether readers need an index of the frames (PS3.5 §A.4)."""
+    frames = first(document, _NUMBER_OF_FRAMES)
+    several = isinstance(frames, int) and frames > 1
+    return several and wants_index(transfer_syntax) and not _PIXEL_DATA.isdisjoint(document)
 
 
 def conversion(document: Json, transfer_syntax: str) -> tuple[str, str] | None:

@@ -101,7 +101,7 @@ class Instance:
         syntax = stored_syntax(self.archive, self.cache, stored)
         try:
             with open_servable(self.archive, stored, syntax) as file:
-                return frame_table(file, stored, syntax, self.cache).number_of_frames
+                return frame_table(self.archive, file, stored, syntax, self.cache).number_of_frames
         except (NotFound, Unprocessable):
             return 0
 
@@ -112,7 +112,7 @@ class Instance:
         syntax = stored_syntax(self.archive, self.cache, stored)
         file = open_servable(self.archive, stored, syntax)
         try:
-            table = frame_table(file, stored, syntax, self.cache)
+            table = frame_table(self.archive, file, stored, syntax, self.cache)
             if number > table.number_of_frames:
                 raise NotFound("no-such-frame", "the instance has no such frame")
             extent = Extent(file, table.ranges(number))

@@ -136,7 +136,7 @@ def retrieve_rendered_frames(
         return _send_one(asked, [stored], numbers[0])
     with open_image(archive, cache, stored) as opened:
         for number in numbers:
-            opened.table.ranges(number)  # a missing frame is refused before the first byte
+            opened.table.require(number)  # a missing frame is refused before the first byte
     return _send_frames(asked, stored, numbers)
 
 

@@ -1,20 +1,25 @@
-"""conversion_queue → renditions, conversion_log_queue: what viewers cannot read, made readable."""
+"""conversion_queue → renditions, frame indexes, conversion_log_queue: originals made readable."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
+from functions.transcode.frame_index import make_frame_index
 from functions.transcode.rendition import make_rendition
 from pacsless.archive import Archive
 from pacsless.codec import Delivered
-from pacsless.events import Event, InstanceConversionRequested
+from pacsless.events import Event, InstanceConversionRequested, InstanceFrameIndexRequested
 from pacsless.handler import handles
 
 
-@handles(InstanceConversionRequested)
+@handles(InstanceConversionRequested, InstanceFrameIndexRequested)
 def transcode(
-    batch: Sequence[Delivered[InstanceConversionRequested]], archive: Archive
-) -> Iterable[Event]:
-    """Make the renditions asked for, each once."""
-    made = (make_rendition(one.event, archive) for one in batch)
-    return [one for one in made if one is not None]
+    batch: Sequence[Delivered[InstanceConversionRequested | InstanceFrameIndexRequested]],
+    archive: Archive,
+) -> Iterator[Event]:
+    """Make the renditions and indexes asked for, each once."""
+    for one in batch:
+        if isinstance(one.event, InstanceFrameIndexRequested):
+            make_frame_index(one.event, archive)
+        elif (made := make_rendition(one.event, archive)) is not None:
+            yield made

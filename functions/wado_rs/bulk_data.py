@@ -55,7 +55,7 @@ def retrieve_bulk_data(
         extent = _extent(file, header, path.upper())
         if extent is not None:
             return _send_value(request, extent, header, stored, path.upper())
-        table = frame_table(file, stored, syntax, cache)
+        table = frame_table(archive, file, stored, syntax, cache)
         send = _send_video if lookup(syntax).is_video else _send_frames
         return send(request, file, table, stored)
     except BaseException:

@@ -55,9 +55,9 @@ def retrieve_frames(
     refuse_video(syntax)
     file = open_servable(archive, stored, syntax)
     try:
-        table = frame_table(file, stored, syntax, cache)
+        table = frame_table(archive, file, stored, syntax, cache)
         for number in wanted:
-            table.ranges(number)  # a frame that is missing is refused before the first byte
+            table.require(number)  # a frame that is missing is refused before the first byte
         chosen = request.accepted(frame_offers(table, single=len(wanted) == 1, decoded=True))
         if table.is_encapsulated and chosen.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN:
             file.close()

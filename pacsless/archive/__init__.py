@@ -181,6 +181,18 @@ class Archive(Protocol):
         """
         ...
 
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """Read a piece of a file, on S3 by one request; it is shorter where the file ends.
+
+        Raises
+        ------
+        NotFound
+            If there is no such file.
+        ArchiveUnavailable
+            If the store does not answer.
+        """
+        ...
+
     def stat(self, key: str) -> Stat | None:
         """Size and age of a file, or None."""
         ...

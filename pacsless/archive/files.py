@@ -172,6 +172,15 @@ class FileArchive:
         except OSError as error:
             raise unavailable("cannot read the file", error) from error
 
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """Read a piece of a file."""
+        with self.open(key) as file:
+            try:
+                file.seek(offset)
+                return file.read(length)
+            except OSError as error:
+                raise unavailable("cannot read the file", error) from error
+
     def stat(self, key: str) -> Stat | None:
         """Size and age of a file, or None."""
         try:

@@ -8,14 +8,13 @@ one winner and nothing is replaced. S3 answers a PUT when it is durable.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import boto3
 from botocore.config import Config
@@ -29,6 +28,7 @@ from pacsless.archive.incoming import (
     path_of,
     sweep_folder,
 )
+from pacsless.archive.ranges import open_ranges
 from pacsless.errors import NotFound
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ _PART: Final = 16 << 20
 """Bytes of one part of a multipart upload, which is held in memory; objects up to
 this go in one PUT. S3 takes 10,000 parts."""
 _PRECONDITION_FAILED: Final = 412
+_RANGE_NOT_SATISFIABLE: Final = 416
 _RECEIVED: Final = "received-ns"
 """Metadata of an object: nanoseconds since the epoch. S3 keeps no time but its own."""
-_READ_AHEAD: Final = 256 << 10
-"""Bytes of one ranged GET of a reader: a header and the start of the pixel data."""
 _log = logging.getLogger(__name__)
 
 
@@ -190,8 +189,27 @@ class S3Archive:
         found = known or self.stat(key)
         if found is None:
             raise NotFound("no-such-key", "no such file in the archive")
-        raw = _Ranges(self._s3, self._bucket, self._name(key), found.size)
-        return cast(BinaryIO, io.BufferedReader(raw, _READ_AHEAD))
+        return open_ranges(lambda offset, length: self._get(key, offset, length), found.size)
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """Read a piece of an object by one ranged GET."""
+        return self._get(key, offset, length) if length else b""
+
+    def _get(self, key: str, offset: int, length: int) -> bytes:
+        try:
+            return self._s3.get_object(
+                Bucket=self._bucket,
+                Key=self._name(key),
+                Range=f"bytes={offset}-{offset + length - 1}",
+            )["Body"].read()
+        except ClientError as error:
+            if _status(error) == _RANGE_NOT_SATISFIABLE:
+                return b""
+            if _status(error) == 404:
+                raise NotFound("no-such-key", "no such file in the archive") from None
+            raise _unavailable("read", error) from None
+        except BotoCoreError as error:
+            raise _unavailable("read", error) from None
 
     def stat(self, key: str) -> Stat | None:
         """Size and age of an object, or None."""
@@ -252,47 +270,6 @@ class S3Archive:
     def local_path(self, key: str) -> None:
         """Nothing lies on this disk."""
         return
-
-
-class _Ranges(io.RawIOBase):
-    """An S3 object as a seekable file: every read is one ranged GET."""
-
-    def __init__(self, s3: S3Client, bucket: str, name: str, size: int) -> None:
-        self._s3, self._bucket, self._object, self._size = s3, bucket, name, size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError("negative seek position")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        end = min(self._at + len(view), self._size)
-        if end <= self._at:
-            return 0
-        try:
-            body = self._s3.get_object(
-                Bucket=self._bucket, Key=self._object, Range=f"bytes={self._at}-{end - 1}"
-            )["Body"].read()
-        except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and _status(error) == 404:
-                raise NotFound("no-such-key", "no such file in the archive") from None
-            raise _unavailable("read", error) from None
-        view[: len(body)] = body
-        self._at += len(body)
-        return len(body)
 
 
 def _seconds(moment: datetime) -> float:

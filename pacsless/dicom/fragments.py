@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
 from struct import unpack_from
 from typing import Final
 
@@ -25,6 +24,8 @@ from pacsless.errors import Unprocessable
 EXTENDED_OFFSETS: Final = 0x7FE00001
 EXTENDED_LENGTHS: Final = 0x7FE00002
 MAX_FRAGMENTS: Final = 1_000_000
+FAR_APART: Final = 64
+"""Bytes to read at once of fragments, of which only the headers are wanted."""
 # First bytes of a codestream: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JPEG XL.
 _CODESTREAMS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ")
 
@@ -41,10 +42,15 @@ class Fragments:
         return len(self.offsets)
 
     @classmethod
-    def walk(cls, source: Source, encoding: Encoding, position: int) -> Fragments:
-        """Find the items of Pixel Data; the first is the Basic Offset Table (PS3.5 §A.4)."""
+    def walk(
+        cls, source: Source, encoding: Encoding, position: int, ahead: int = FAR_APART
+    ) -> Fragments:
+        """Find the items of Pixel Data; the first is the Basic Offset Table (PS3.5 §A.4).
+
+        Where fragments are shorter than `ahead`, so much is read at once.
+        """
         found = cls()
-        source.ahead = 64  # fragments are far apart
+        source.ahead = FAR_APART
         table = next_element(source, position, encoding)
         if table is None or table.tag != ITEM or table.length == UNDEFINED:
             raise bad_sequence(table or Element(0, None, 0, position))
@@ -64,6 +70,7 @@ class Fragments:
                 raise truncated(item.offset)
             found.offsets.append(item.offset)
             found.lengths.append(item.length)
+            source.ahead = ahead if item.length < ahead else FAR_APART
         raise too_many(MAX_FRAGMENTS)
 
     def by_frame(self, source: Source, facts: dict[int, bytes], declared: int) -> Sequence[int]:
@@ -121,16 +128,23 @@ class Fragments:
         self.lengths = lengths
         return True
 
-    def _from_basic_offset_table(self) -> list[int] | None:
+    def _from_basic_offset_table(self) -> array[int] | None:
         """Return what the table says, or None if it names places where no fragment is."""
         table = _words("L", self.basic_offset_table)
-        origin = self.offsets[0]
-        numbers = {offset - origin: i for i, offset in enumerate(self.offsets)}
-        firsts = [numbers.get(offset, -1) for offset in table]
-        rising = all(one < other for one, other in pairwise(firsts))
-        if not firsts or firsts[0] != 0 or not rising:
+        if not table or table[0] != 0:
             return None
-        return [*firsts, len(self)]
+        # Both rise, so that one pass over the fragments finds all entries.
+        origin, firsts = self.offsets[0], array("L")
+        wanted = iter(table)
+        entry: int | None = next(wanted)
+        for i, offset in enumerate(self.offsets):
+            if entry == offset - origin:
+                firsts.append(i)
+                entry = next(wanted, None)
+        if len(firsts) < len(table):
+            return None
+        firsts.append(len(self))
+        return firsts
 
 
 def _words(code: str, value: bytes) -> array[int]:

@@ -6,8 +6,7 @@ frames can be served as ranges of the file by whoever serves files best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from pacsless.dicom import values
@@ -19,7 +18,14 @@ from pacsless.dicom.elements import (
     open_data_set,
     top_level,
 )
-from pacsless.dicom.fragments import EXTENDED_LENGTHS, EXTENDED_OFFSETS, MAX_FRAGMENTS, Fragments
+from pacsless.dicom.fragments import (
+    EXTENDED_LENGTHS,
+    EXTENDED_OFFSETS,
+    FAR_APART,
+    MAX_FRAGMENTS,
+    Fragments,
+)
+from pacsless.dicom.frame_records import FrameRecords
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.transfer_syntaxes import TransferSyntax, lookup
 from pacsless.errors import NotFound, Unprocessable
@@ -50,8 +56,6 @@ class FrameTable:
         Of the file.
     media_type
         Of one frame's bytes (PS3.18 Table 8.7.3-5).
-    is_encapsulated
-        Whether frames are fragments.
     number_of_frames
         Frames that are really there, maybe fewer than (0028,0008) says. A
         video is one frame: its whole stream.
@@ -62,11 +66,14 @@ class FrameTable:
     byte_aligned
         False if frames of 1 bit a pixel begin inside a byte: then `ranges`
         gives all bytes a frame touches, and `bit_offset` where it begins.
+    origin, frame_bits
+        Where native pixels begin, and how many bits of them a frame has.
+    records
+        Where encapsulated frames are; None if they are native.
     """
 
     transfer_syntax: str
     media_type: str
-    is_encapsulated: bool
     number_of_frames: int
     rows: int
     columns: int
@@ -74,13 +81,14 @@ class FrameTable:
     bits_allocated: int
     swap: int
     byte_aligned: bool
-    # Native: where pixels begin, bits of a frame. Encapsulated: fragments, and
-    # the number of the first of each frame.
-    _origin: int = field(default=0, repr=False)
-    _frame_bits: int = field(default=0, repr=False)
-    _offsets: Sequence[int] = field(default=(), repr=False)
-    _lengths: Sequence[int] = field(default=(), repr=False)
-    _firsts: Sequence[int] = field(default=(), repr=False)
+    origin: int
+    frame_bits: int
+    records: FrameRecords | None
+
+    @property
+    def is_encapsulated(self) -> bool:
+        """Whether frames are fragments."""
+        return self.records is not None
 
     @property
     def web_transfer_syntax(self) -> str:
@@ -95,28 +103,60 @@ class FrameTable:
         NotFound
             If there is no such frame.
         """
-        self._check(frame)
-        if self.is_encapsulated:
-            pieces = range(self._firsts[frame - 1], self._firsts[frame])
-            return [(self._offsets[i], self._lengths[i]) for i in pieces]
-        begin = (frame - 1) * self._frame_bits
-        first, end = begin // 8, (begin + self._frame_bits + 7) // 8
-        return [(self._origin + first, end - first)]
+        self.require(frame)
+        if self.records is not None:
+            return self.records.pieces(frame)
+        begin = (frame - 1) * self.frame_bits
+        first, end = begin // 8, (begin + self.frame_bits + 7) // 8
+        return [(self.origin + first, end - first)]
 
     def bit_offset(self, frame: int) -> int:
         """Return how many bits of its first byte belong to the frame before."""
-        self._check(frame)
-        return (frame - 1) * self._frame_bits % 8
+        self.require(frame)
+        return (frame - 1) * self.frame_bits % 8
 
-    def _check(self, frame: int) -> None:
+    def require(self, frame: int) -> None:
+        """See that there is such a frame.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        """
         if not 1 <= frame <= self.number_of_frames:
             raise NotFound("no-such-frame", f"there are {self.number_of_frames} frames, from 1")
 
 
-def locate_frames(file: BinaryIO) -> FrameTable:
+def declared_frames(file: BinaryIO) -> int:
+    """Return what a file says of its Number of Frames (0028,0008), 1 if it does not.
+
+    What follows is not looked at: a large image describes each frame there.
+    """
+    try:
+        part10 = split_part10(file)
+        source, encoding = open_data_set(file, part10.dataset_offset, part10.transfer_syntax, 0)
+        for tag, _, length, offset in top_level(source, encoding, _MAX_ELEMENTS):
+            if tag == _FRAMES and length <= _MAX_FACT:
+                return max(1, _number("IS", source.read(offset, length), encoding))
+            if tag >= _FRAMES:
+                break
+    except Unprocessable:
+        pass  # whoever locates the frames is told
+    return 1
+
+
+def locate_frames(file: BinaryIO, ahead: int = FAR_APART) -> FrameTable:
     """Locate the frames of a PS3.10 file without reading its pixels.
 
     Offset tables are used only if they agree with the fragments themselves.
+
+    Parameters
+    ----------
+    file
+        It.
+    ahead
+        Bytes to read at once where fragments lie closer: many, where a read costs
+        more than what it brings.
 
     Raises
     ------
@@ -135,7 +175,7 @@ def locate_frames(file: BinaryIO) -> FrameTable:
     for element in top_level(source, encoding, _MAX_ELEMENTS):
         tag, _, length, offset = element
         if tag in (_PIXEL_DATA, _FLOAT, _DOUBLE):
-            return _table(source, encoding, syntax, element, facts)
+            return _table(source, encoding, syntax, element, facts, ahead=ahead)
         if (tag in _FACTS and length <= _MAX_FACT) or (
             tag in _TABLES and length <= 8 * MAX_FRAGMENTS
         ):
@@ -149,6 +189,8 @@ def _table(
     syntax: TransferSyntax,
     pixels: Element,
     facts: dict[int, bytes],
+    *,
+    ahead: int,
 ) -> FrameTable:
     rows, columns, samples, bits = (
         _number("US", facts.get(tag, b""), encoding) for tag in (_ROWS, _COLUMNS, _SAMPLES, _BITS)
@@ -159,11 +201,11 @@ def _table(
         bits = 64
     declared = max(1, _number("IS", facts.get(_FRAMES, b""), encoding))
     frame_bits = 0
-    pieces = Fragments()
-    firsts: Sequence[int] = ()
+    records = None
     if pixels.length == UNDEFINED:
-        pieces = Fragments.walk(source, encoding, pixels.offset)
+        pieces = Fragments.walk(source, encoding, pixels.offset, ahead)
         firsts = (0, len(pieces)) if syntax.is_video else pieces.by_frame(source, facts, declared)
+        records = FrameRecords.of(pieces.offsets, pieces.lengths, firsts)
         count = len(firsts) - 1
     elif syntax.encapsulated:
         raise Unprocessable(
@@ -180,7 +222,6 @@ def _table(
     return FrameTable(
         transfer_syntax=syntax.uid,
         media_type=syntax.media_type,
-        is_encapsulated=pixels.length == UNDEFINED,
         number_of_frames=count,
         rows=rows,
         columns=columns,
@@ -188,11 +229,9 @@ def _table(
         bits_allocated=bits,
         swap=_swap(pixels, bits, encoding),
         byte_aligned=frame_bits % 8 == 0 or count == 1,
-        _origin=pixels.offset,
-        _frame_bits=frame_bits,
-        _offsets=pieces.offsets,
-        _lengths=pieces.lengths,
-        _firsts=firsts,
+        origin=pixels.offset,
+        frame_bits=frame_bits,
+        records=records,
     )
 
 

@@ -121,7 +121,8 @@ def open_image(archive: Archive, cache: Cache, stored: Stored) -> Opened:
         header = read_header(file, limits=_LIMITS)
         image = image_pixel(header)
         require_decodable(syntax)
-        return Opened(file, header, image, frame_table(file, stored, syntax, cache))
+        table = frame_table(archive, file, stored, syntax, cache)
+        return Opened(file, header, image, table)
     except BaseException:
         file.close()
         raise

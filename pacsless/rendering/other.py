@@ -38,6 +38,7 @@ _DOCUMENT: Final = "00420011"
 class Other:
     """An instance that is no picture, open."""
 
+    archive: Archive
     file: BinaryIO
     header: Header
     stored: Stored
@@ -65,7 +66,7 @@ class Other:
             body = "".join(written(self.header)).encode("utf-8", "replace")
             return Response(body, 200, headers, content_type=f"{chosen.media_type}; charset=utf-8")
         if chosen.media_type in VIDEOS:
-            table = frame_table(self.file, self.stored, self.syntax, cache)
+            table = frame_table(self.archive, self.file, self.stored, self.syntax, cache)
             extent = Extent(self.file, table.ranges(1))
         else:
             extent = value_extent(self.file, find_bulk_data(self.header, _DOCUMENT))
@@ -84,7 +85,7 @@ def open_other(archive: Archive, cache: Cache, stored: Stored) -> Other:
     file = open_servable(archive, stored, syntax)
     try:
         header = read_header(file)
-        return Other(file, header, stored, syntax, _forms(header, syntax))
+        return Other(archive, file, header, stored, syntax, _forms(header, syntax))
     except BaseException:
         file.close()
         raise

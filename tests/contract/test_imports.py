@@ -96,6 +96,7 @@ EFFECTS = {
     "functions/stow_rs/orthanc.py",
     "functions/stow_rs/store.py",
     "functions/stow_rs/storing.py",
+    "functions/transcode/frame_index.py",
     "functions/transcode/rendition.py",
     "functions/rendered/other.py",
     "functions/rendered/retrieve.py",

@@ -15,7 +15,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
 
 from pacsless.archive.files import FileArchive
 from pacsless.cli import main
@@ -25,6 +31,7 @@ from pacsless.errors import PacslessError, Unavailable, Unprocessable
 from pacsless.events import (
     Event,
     InstanceConversionRequested,
+    InstanceFrameIndexRequested,
     InstanceIndexed,
     InstanceStored,
     SeriesRevised,
@@ -257,6 +264,29 @@ def test_renditions_are_requested_for_what_viewers_cannot_read(
         [(event.sop_instance_uid, reason)] if reason else []
     )
     assert all(one.target_transfer_syntax == "1.2.840.10008.1.2.1" for one in wanted)
+
+
+def test_an_index_of_frames_is_requested_where_they_have_to_be_looked_for(
+    indexer: Index, tenant: str
+) -> None:
+    several = make_dataset(pixels=encapsulate([b"\xff\xd8\xff1", b"\xff\xd8\xff2"]),
+                           NumberOfFrames=2)  # fmt: skip
+    several["PixelData"].is_undefined_length = True
+    one = make_dataset(pixels=encapsulate([b"\xff\xd8\xff1"]))
+    one["PixelData"].is_undefined_length = True
+    events = [
+        store(indexer.archive, tenant, several, JPEGBaseline8Bit),
+        store(indexer.archive, tenant, one, JPEGBaseline8Bit),
+        store(indexer.archive, tenant, make_dataset(pixels=bytes(16), NumberOfFrames=2)),
+    ]
+    wanted = [
+        [one for one in indexer(*events) if isinstance(one, InstanceFrameIndexRequested)]
+        for _ in range(2)
+    ]
+    assert [(one.sop_instance_uid, one.sha256) for one in wanted[0]] == [
+        (events[0].sop_instance_uid, events[0].sha256)
+    ]
+    assert wanted[0] == wanted[1], "as often as the instance is announced, so by a rebuild"
 
 
 def test_text_postgresql_refuses_is_cleaned(indexer: Index, tenant: str) -> None:

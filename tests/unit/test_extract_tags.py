@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.extract_tags.announce import conversion
+from functions.extract_tags.announce import conversion, has_frames_to_find
 from functions.extract_tags.rows import as_json, study_row
 from functions.extract_tags.tags import (
     Description,
@@ -187,6 +187,27 @@ def test_keyword_values() -> None:
 def test_conversion(syntax: str, tag: str, expected: str | None) -> None:
     wanted = conversion({tag: {"vr": "OW", "BulkDataURI": "x"}}, syntax)
     assert wanted == (("1.2.840.10008.1.2.1", expected) if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "frames", "tag", "expected"),
+    [
+        ("1.2.840.10008.1.2.4.50", [2], "7FE00010", True),
+        ("1.2.840.10008.1.2.5", [50_000], "7FE00010", True),
+        ("1.2.840.10008.1.2.4.50", [1], "7FE00010", False),
+        ("1.2.840.10008.1.2.4.50", None, "7FE00010", False),
+        ("1.2.840.10008.1.2.4.50", ["many"], "7FE00010", False),
+        ("1.2.840.10008.1.2.4.50", [None, 2], "7FE00010", False),
+        ("1.2.840.10008.1.2.4.50", [2], "00420011", False),
+        ("1.2.840.10008.1.2.1", [2], "7FE00010", False),
+        ("1.2.840.10008.1.2.4.102", [2], "7FE00010", False),
+    ],
+)
+def test_frames_to_find(syntax: str, frames: list[Any] | None, tag: str, expected: bool) -> None:
+    document = {tag: {"vr": "OW", "BulkDataURI": "x"}}
+    if frames is not None:
+        document["00280008"] = {"vr": "IS", "Value": frames}  # type: ignore[dict-item]
+    assert has_frames_to_find(document, syntax) is expected
 
 
 @given(st.text())

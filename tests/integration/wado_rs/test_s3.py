@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-import boto3
 import pydicom
-import pytest
-from moto.server import ThreadedMotoServer
 
 from functions.transcode.rendition import make_rendition
-from pacsless import resources
-from pacsless.archive import Archive, open_archive
-from pacsless.cache import Cache
 from pacsless.events import InstanceConversionRequested, InstanceConverted
-from pacsless.settings import Settings
 from tests.dicom_files import BUNDLED
 from tests.wado import FRAMES, Pacs, build, document, parts
 
 EXPLICIT = "1.2.840.10008.1.2.1"
-
-
-@pytest.fixture
-def s3(pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pacs]:
-    for name, value in (
-        ("ACCESS_KEY_ID", "testing"),
-        ("SECRET_ACCESS_KEY", "testing"),
-        ("DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    bucket = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:40]
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
-    archive = open_archive(
-        Settings(archive=f"s3://{bucket}/p", spool=str(tmp_path / "spool"), s3_endpoint=endpoint)
-    )
-    with resources.override({Archive: archive, Cache: Cache()}):
-        yield Pacs(archive, pacs.client)
-    server.stop()
 
 
 def test_files_metadata_and_frames_come_from_s3(s3: Pacs) -> None:
