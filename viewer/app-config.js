@@ -60,6 +60,8 @@
           enableStudyLazyLoad: true,
           supportsFuzzyMatching: true,
           supportsWildcard: true,
+          // The study list pages through what one search returns, and says nothing of what is beyond it.
+          queryLimit: 500,
           dicomUploadEnabled: true,
           singlepart: 'bulkdata,video,pdf',
           // Metadata holds addresses from the root of the site, which OHIF uses as they are.

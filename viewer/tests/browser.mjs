@@ -74,6 +74,27 @@ export async function openWatchedPage(origin) {
   return { browser, page, traffic };
 }
 
+/** Arguments of `enter`. */
+export const visit = { timeout: '90000', user: '', password: '' };
+
+/**
+ * Open an address of OHIF as a new visitor: sign in if there is a `user`, and confirm that this is
+ * no medical device. Returns the origin that asked who it is.
+ */
+export async function enter(page, address, { timeout, user, password }) {
+  page.setDefaultTimeout(Number(timeout));
+  await page.goto(address);
+  let askedAt = '';
+  if (user) {
+    await page.locator('#username').fill(user);
+    askedAt = new URL(page.url()).origin;
+    await page.locator('#password').fill(password);
+    await page.locator('#kc-login').click();
+  }
+  await page.getByRole('button', { name: /confirm and hide/i }).click();
+  return askedAt;
+}
+
 /** Run `work`, print its result as one line of JSON, and leave with 1 if it failed. */
 export async function report(origin, work) {
   const { browser, page, traffic } = await openWatchedPage(origin);

@@ -1,104 +1,94 @@
 /**
- * Look at a study as a radiologist would: find it in the study list, open it,
- * see a picture, scroll, change to the segmentation mode. Prints one JSON object.
+ * Look at a study as a radiologist would: open it, see a picture, scroll, or read a document.
+ * Prints one JSON object.
  *
- * node ohif.mjs --url http://127.0.0.1:8080 --study <UID> [--patient <family name>]
- *               [--list list.png] [--viewer viewer.png] [--timeout 90000]
- *               [--user ann --password secret]
+ * node ohif.mjs --url http://127.0.0.1:8080 --study <UID> [--mode viewer] [--scroll 0]
+ *               [--screenshot viewer.png] [--timeout 90000] [--user ann --password secret]
  *
- * With --patient the list is filtered by it, and its row waited for. With --user, Keycloak
- * has to ask who it is before anything is shown.
+ * `looks` has one more than --scroll: what was in the viewport, reduced, as a PNG in base64, and
+ * the image or the document it is of. With --user, Keycloak has to ask who it is.
  */
-import { parseArguments, report } from './browser.mjs';
+import { enter, parseArguments, report, visit } from './browser.mjs';
 
-const options = parseArguments({ url: undefined, study: undefined, patient: '', list: '', viewer: '', timeout: '90000', user: '', password: '' });
+const options = parseArguments({ url: undefined, study: undefined, mode: 'viewer', scroll: '0', screenshot: '', ...visit });
 const origin = new URL(options.url).origin;
 const timeout = Number(options.timeout);
 
-/** Grey levels and checksum of the largest canvas, reduced to 64×64. Runs in the page. */
-function sampleViewport() {
-  const canvases = [...document.querySelectorAll('.cornerstone-canvas, .viewport-element canvas')];
-  const largest = canvases.sort((a, b) => b.width * b.height - a.width * a.height)[0];
-  if (!largest || largest.width === 0) {
-    return { levels: 0, checksum: 0 };
-  }
-  const small = new OffscreenCanvas(64, 64).getContext('2d');
-  small.drawImage(largest, 0, 0, 64, 64);
-  const { data } = small.getImageData(0, 0, 64, 64);
+const documents = 'object[type="application/pdf"][data]';
+
+/** A canvas or bitmap with at most 320 columns: a PNG, its levels, the share of coloured pixels. Runs in the page. */
+function measure(drawable) {
+  const canvas = document.createElement('canvas');
+  canvas.width = Math.min(320, drawable.width);
+  canvas.height = Math.round((drawable.height * canvas.width) / drawable.width);
+  const context = canvas.getContext('2d');
+  context.drawImage(drawable, 0, 0, canvas.width, canvas.height);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
   const levels = new Set();
-  let checksum = 0;
+  let coloured = 0;
   for (let index = 0; index < data.length; index += 4) {
-    levels.add(data[index]);
-    checksum = (checksum * 31 + data[index]) % 4294967291;
+    const channels = data.subarray(index, index + 3);
+    levels.add(channels[1]);
+    coloured += Math.max(...channels) - Math.min(...channels) > 64;
   }
-  return { levels: levels.size, checksum };
+  return { png: canvas.toDataURL().split(',')[1], levels: levels.size, coloured: (coloured * 4) / data.length };
 }
 
-async function waitForPicture(page, differentFrom) {
-  const handle = await page.waitForFunction(
-    (before) => {
-      const now = window.sampleViewport();
-      return now.levels > 16 && now.checksum !== before ? now : null;
+/** What Cornerstone3D draws, once it is another image than `before`. */
+async function lookAtImage(page, before) {
+  const found = await page.waitForFunction(
+    (last) => {
+      const viewports = window.cornerstone?.getRenderingEngines().flatMap((engine) => engine.getViewports()) ?? [];
+      const viewport = viewports.find((one) => one.getCurrentImageId?.());
+      if (!viewport || viewport.getCurrentImageId() === last.image || viewport.getCanvas().width === 0) {
+        return null;
+      }
+      const look = { image: viewport.getCurrentImageId(), ...window.measure(viewport.getCanvas()) };
+      return look.levels > 16 && look.png !== last.png ? look : null;
     },
-    differentFrom,
+    before,
     { timeout, polling: 200 }
   );
-  return handle.jsonValue();
+  return found.jsonValue();
+}
+
+/** What the browser's own reader draws, once a tenth of it is coloured (buttons are less), and what it was given. */
+async function lookAtDocument(page) {
+  const viewport = page.locator(documents);
+  const document = await viewport.evaluate(async (element) => {
+    const address = element.getAttribute('data');
+    const blob = await (await fetch(address)).blob();
+    return { address, type: blob.type, bytes: [...new Uint8Array(await blob.arrayBuffer())] };
+  });
+  const until = Date.now() + timeout;
+  let look;
+  do {
+    const screenshot = await viewport.screenshot();
+    look = await page.evaluate(
+      async (bytes) => window.measure(await createImageBitmap(new Blob([new Uint8Array(bytes)]))),
+      [...screenshot]
+    );
+  } while (look.coloured < 0.1 && Date.now() < until);
+  return { ...look, ...document, bytes: Buffer.from(document.bytes).toString('base64') };
 }
 
 await report(origin, async (page) => {
-  await page.addInitScript(`window.sampleViewport = ${sampleViewport}`);
-  await page.goto(`${origin}/`, { timeout });
-  let askedAt = '';
-  if (options.user) {
-    await page.locator('#username').fill(options.user, { timeout });
-    askedAt = new URL(page.url()).origin;
-    await page.locator('#password').fill(options.password);
-    await page.locator('#kc-login').click();
+  await page.addInitScript(`window.measure = ${measure}`);
+  const askedAt = await enter(page, `${origin}/${options.mode}?StudyInstanceUIDs=${options.study}`, options);
+  await page.locator(`canvas.cornerstone-canvas, ${documents}`).first().waitFor();
+  const looks = [];
+  if ((await page.locator(documents).count()) > 0) {
+    looks.push(await lookAtDocument(page));
+  } else {
+    looks.push(await lookAtImage(page, {}));
+    await page.locator('canvas.cornerstone-canvas').first().hover();
+    while (looks.length <= Number(options.scroll)) {
+      await page.mouse.wheel(0, 120);
+      looks.push(await lookAtImage(page, looks.at(-1)));
+    }
   }
-  const studies = page.locator('tbody tr').filter({ hasNot: page.locator('input') });
-  await studies.first().waitFor({ timeout });
-  if (options.patient) {
-    await page.locator('tbody tr input').first().fill(options.patient);
+  if (options.screenshot) {
+    await page.screenshot({ path: options.screenshot });
   }
-  const row = studies.filter({ hasText: options.patient }).first();
-  await row.waitFor({ timeout });
-  const rowText = (await row.innerText()).replace(/\s+/g, ' ').trim();
-  const rows = await studies.count();
-  const title = await page.title();
-  if (options.list) {
-    await page.screenshot({ path: options.list });
-  }
-
-  const started = Date.now();
-  await page.goto(`${origin}/viewer?StudyInstanceUIDs=${options.study}`, { timeout });
-  const first = await waitForPicture(page, 0);
-  const firstPictureMs = Date.now() - started;
-  const confirm = page.getByRole('button', { name: /confirm/i });
-  if ((await confirm.count()) > 0) {
-    await confirm.first().click();
-  }
-
-  await page.locator('.viewport-element canvas, .cornerstone-canvas').first().hover();
-  for (let notch = 0; notch < 5; notch += 1) {
-    await page.mouse.wheel(0, 120);
-  }
-  const scrolled = await waitForPicture(page, first.checksum);
-  if (options.viewer) {
-    await page.screenshot({ path: options.viewer });
-  }
-  // Its tool bar is the one app-config.js changes.
-  await page.goto(`${origin}/segmentation?StudyInstanceUIDs=${options.study}`, { timeout });
-  const segmentation = await waitForPicture(page, 0);
-  return {
-    askedAt,
-    title,
-    rows,
-    rowText,
-    firstPictureMs,
-    greyLevels: first.levels,
-    greyLevelsScrolled: scrolled.levels,
-    greyLevelsSegmentation: segmentation.levels,
-    crossOriginIsolated: await page.evaluate(() => window.crossOriginIsolated),
-  };
+  return { askedAt, looks, crossOriginIsolated: await page.evaluate(() => window.crossOriginIsolated) };
 });
