@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 PRIVATE: Final = {"Cache-Control": "private, no-cache"}
 """Kept by the client alone, and asked about before each use: an instance may be replaced."""
+
+
+def tag_of(*about: object) -> str:
+    """Return a tag of what an answer is made of, which it does not tell."""
+    return hashlib.sha256(repr(about).encode()).hexdigest()[:32]
 
 
 def conditional(

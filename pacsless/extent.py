@@ -85,7 +85,7 @@ def extent_response(
     """
     headers = {**VARY, "Accept-Ranges": "bytes", **(headers or {})}
     total = body.length
-    asked = request.http.range
+    asked = request.http.range if request.http.method == "GET" else None  # RFC 9110 §14.2
     # RFC 9110 §13.1.5: a range is of what the client has the rest of, or all is sent.
     wanted = request.http.headers.get("If-Range")
     if wanted is not None and wanted.strip() != headers.get("ETag"):

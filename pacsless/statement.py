@@ -32,3 +32,12 @@ def like_pattern(text: str) -> str:
     while "**" in text:
         text = text.replace("**", "*")
     return text.replace("*", "%").replace("?", "_")
+
+
+def is_text(value: str) -> bool:
+    """Whether PostgreSQL takes a text: it has no NUL, and no half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value

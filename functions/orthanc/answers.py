@@ -36,7 +36,7 @@ def as_text(text: str) -> Response:
     return Response(text, 200, _FRESH, content_type="text/plain; charset=utf-8")
 
 
-def _array(values: Iterable[Any]) -> Response:
+def as_array(values: Iterable[Any]) -> Response:
     """Answer with an array that is read while it is sent."""
     left = iter(values)
     first = list(_few(left))  # what fails at once is no answer that breaks off
@@ -104,7 +104,7 @@ def list_orthanc_resources(request: Request, level: str, *, holdings: Holdings) 
         _whole(asked, "limit") or EVERYTHING,
         Format.of(_flags(asked)) if _flag(asked, "expand") else None,
     )
-    return _array(index.resources(listing))
+    return as_array(index.resources(listing))
 
 
 def read_orthanc_resource(
@@ -129,7 +129,7 @@ def read_orthanc_relatives(
             limit = _whole(asked, "limit") or EVERYTHING
             conditions = index.below(found, other)
             listing = Listing(other, conditions, _whole(asked, "since"), limit, shown)
-            return _array(index.resources(listing))
+            return as_array(index.resources(listing))
         if other.depth < found.level.depth and relative == other.kind.lower():
             return as_json(index.show(found.at(other), form))
     raise NotFound("no-such-resource", "there is no such resource")
@@ -182,7 +182,7 @@ def find_orthanc_resources(request: Request, *, holdings: Holdings) -> Response:
     asked = _find(request, index)
     limit = asked.limit or EVERYTHING
     listing = Listing(asked.level, asked.conditions, asked.since, limit, asked.form, searched=True)
-    return _array(index.resources(listing))
+    return as_array(index.resources(listing))
 
 
 def count_orthanc_resources(request: Request, *, holdings: Holdings) -> Response:

@@ -17,7 +17,7 @@ from pacsless.dicom.levels import PATIENT, SERIES, STUDY
 from pacsless.errors import BadRequest
 from pacsless.orthanc_ids import digest_of
 from pacsless.person_names import name_condition
-from pacsless.statement import Statement, like_pattern
+from pacsless.statement import Statement, is_text, like_pattern
 from pacsless.strict_json import loads
 
 _MOST_VALUES: Final = 500
@@ -161,9 +161,9 @@ def _check(values: Sequence[str]) -> None:
     if len(values) > _MOST_VALUES:
         raise BadRequest("query", f"an attribute of Query has at most {_MOST_VALUES} values")
     for one in values:
-        if len(one) > _LONGEST_VALUE or "\0" in one:
+        if len(one) > _LONGEST_VALUE or not is_text(one):
             raise BadRequest(
-                "query", f"a value of Query has at most {_LONGEST_VALUE} characters and no NUL"
+                "query", f"a value of Query is text of at most {_LONGEST_VALUE} characters"
             )
         if len(_WILD.findall(one)) > _MOST_WILD_CARDS:
             raise BadRequest("query", f"a value takes at most {_MOST_WILD_CARDS} wild cards")

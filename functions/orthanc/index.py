@@ -236,6 +236,8 @@ class Index:
             return {"LastUpdate": self.show(resource, Format.SHORT)["LastUpdate"]}
         study, series, sop = resource.keys[1:]
         rows = self._run(sql.INGESTED, study=study, series=series, sop=sop)
+        if not rows:
+            raise NotFound("no-such-resource", "the instance was deleted just now")
         number, received_at, syntax, sop_class = rows[0]
         return {
             **({} if number is None else {"IndexInSeries": str(number)}),

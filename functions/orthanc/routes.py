@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from functions.orthanc import answers, tags
 from functions.orthanc import capabilities as can
-from functions.orthanc.answers import as_json
+from functions.orthanc.answers import as_array, as_json
 from functions.orthanc.index import Holdings
 from functions.orthanc.instances import Instance
 from functions.orthanc.levels import Level
@@ -66,7 +66,7 @@ def list_orthanc_frames(
 ) -> Response:
     """List the numbers of the frames."""
     instance = _instance(request, resource, holdings, cache)
-    return as_json(list(range(instance.number_of_frames())))
+    return as_array(range(instance.number_of_frames()))
 
 
 def retrieve_orthanc_raw_frame(

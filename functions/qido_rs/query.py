@@ -26,6 +26,7 @@ from functions.qido_rs.attributes import (
 )
 from functions.qido_rs.values import Match, Semantics, matches_of
 from pacsless.errors import BadRequest
+from pacsless.statement import is_text
 
 MOST_WITHIN_STUDY: Final = 10_000
 """Results of one answer below a study: viewers ask for all its series without paging."""
@@ -120,7 +121,7 @@ def parse(
     draft = _Draft()
     attributes = []
     for name, value in given:
-        if len(value) > _LONGEST_VALUE or not _is_text(value):
+        if len(value) > _LONGEST_VALUE or not is_text(value):
             raise BadRequest("query", "a parameter's value is too long or not text")
         if not _option(draft, name, value):
             attributes.append((name, value))
@@ -221,11 +222,3 @@ def _unsigned(name: str, value: str) -> int:
     if not _UNSIGNED.fullmatch(value):
         raise BadRequest("query", f"{name} is a whole number, 0 or more")
     return int(value)
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in value

@@ -47,7 +47,8 @@ def send_other(
             http = request.http
             require_utf8(http.args.get("charset") or http.headers.get("Accept-Charset", ""))
         tag = hashlib.sha256(f"{_VERSION} {stored.version} {chosen.media_type}".encode())
-        headers, current = conditional(request, VARY, tag.hexdigest()[:32])
+        vary = {"Vary": "Accept, Accept-Charset"} if chosen in REPORTS else VARY
+        headers, current = conditional(request, vary, tag.hexdigest()[:32])
         if current:
             return current
         response = other.rendered(request, chosen, headers, cache)

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from functions.wado_rs.frames import frame_offers, frame_parts
 from pacsless.archive import Archive
 from pacsless.cache import Cache
+from pacsless.conditional import conditional, tag_of
 from pacsless.dicom.dicom_json import find_bulk_data
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.header import BulkValue, Header, read_header
@@ -87,7 +88,7 @@ def _send_value(
     request: Request, extent: Extent, header: Header, stored: Stored, path: str
 ) -> Response:
     chosen = request.accepted(_value_offers(header, path))
-    return _send_extent(request, extent, chosen, bulk_data_uri(request.root, stored.identity, path))
+    return _send_extent(request, extent, chosen, stored, path)
 
 
 def _value_offers(header: Header, path: str) -> list[Representation]:
@@ -106,9 +107,17 @@ def _value_offers(header: Header, path: str) -> list[Representation]:
     ]
 
 
-def _send_extent(request: Request, extent: Extent, chosen: Representation, url: str) -> Response:
+def _send_extent(
+    request: Request, extent: Extent, chosen: Representation, stored: Stored, path: str
+) -> Response:
     if not chosen.multipart:
-        return extent_response(request, extent, chosen.content_type)
+        tag = tag_of(stored.version, path, chosen.content_type)
+        headers, current = conditional(request, VARY, tag)
+        if current:
+            extent.file.close()
+            return current
+        return extent_response(request, extent, chosen.content_type, headers)
+    url = bulk_data_uri(request.root, stored.identity, path)
     part = Part(chosen.content_type, extent.length, extent.read, url)
     response = multipart_response(Multipart([part], chosen.media_type), VARY)
     response.call_on_close(extent.file.close)
@@ -118,8 +127,7 @@ def _send_extent(request: Request, extent: Extent, chosen: Representation, url: 
 def _send_video(request: Request, file: BinaryIO, table: FrameTable, stored: Stored) -> Response:
     """Send the stream of a video, joined: what a browser's player reads by ranges."""
     chosen = request.accepted(frame_offers(table, single=True))
-    url = bulk_data_uri(request.root, stored.identity, _PIXEL_DATA)
-    return _send_extent(request, Extent(file, table.ranges(1)), chosen, url)
+    return _send_extent(request, Extent(file, table.ranges(1)), chosen, stored, _PIXEL_DATA)
 
 
 def _send_frames(request: Request, file: BinaryIO, table: FrameTable, stored: Stored) -> Response:
@@ -127,7 +135,7 @@ def _send_frames(request: Request, file: BinaryIO, table: FrameTable, stored: St
     numbers = range(1, table.number_of_frames + 1)
     chosen = request.accepted(frame_offers(table, single=len(numbers) == 1))
     if not chosen.multipart:
-        return extent_response(request, Extent(file, table.ranges(1)), chosen.content_type)
+        return _send_extent(request, Extent(file, table.ranges(1)), chosen, stored, _PIXEL_DATA)
     parts = frame_parts(file, table, numbers, chosen, instance_url(request.root, stored.identity))
     response = multipart_response(Multipart(parts, chosen.media_type), VARY)
     response.call_on_close(file.close)

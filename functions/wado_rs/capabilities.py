@@ -27,13 +27,11 @@ def _both(*media_types: str) -> tuple[Representation, ...]:
     )
 
 
-_RANGES: Final = (206, 406, 416)
+_RANGES: Final = (206, 304, 406, 416)
 
 STUDY: Final = Capability("Retrieve Study", (_DICOM,), (ACCEPT,), (406,))
 SERIES: Final = Capability("Retrieve Series", (_DICOM,), (ACCEPT,), (406,))
-INSTANCE: Final = Capability(
-    "Retrieve Instance", (_DICOM, _DICOM_ALONE), (ACCEPT,), (*_RANGES, 304)
-)
+INSTANCE: Final = Capability("Retrieve Instance", (_DICOM, _DICOM_ALONE), (ACCEPT,), _RANGES)
 FRAMES: Final = Capability("Retrieve Frames", _both(*_FRAMES), (ACCEPT,), _RANGES)
 BULK_DATA: Final = Capability(
     "Retrieve Bulkdata", _both(*_FRAMES, *VIDEOS, *DOCUMENTS), (ACCEPT,), _RANGES

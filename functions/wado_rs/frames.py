@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from pacsless.archive import Archive
 from pacsless.cache import Cache
+from pacsless.conditional import conditional, tag_of
 from pacsless.dicom.frames import FrameTable
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import instance_url
@@ -34,8 +35,6 @@ from pacsless.web import Request, multipart_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pacsless.rendering.opened import Opened
 
 
 def retrieve_frames(
@@ -61,11 +60,13 @@ def retrieve_frames(
         chosen = request.accepted(frame_offers(table, single=len(wanted) == 1, decoded=True))
         if table.is_encapsulated and chosen.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN:
             file.close()
-            opened = _open_decodable(archive, cache, stored)
-            url = instance_url(request.root, stored.identity)
-            return _send_decoded(opened, wanted, chosen, url)
+            return _send_decoded(
+                request, archive, cache, stored=stored, wanted=wanted, chosen=chosen
+            )
         if not chosen.multipart:
-            return _send_single(request, file, table, wanted[0], chosen)
+            return _send_single(
+                request, file, table=table, stored=stored, number=wanted[0], chosen=chosen
+            )
         parts = frame_parts(
             file, table, wanted, chosen, instance_url(request.root, stored.identity)
         )
@@ -129,43 +130,68 @@ def _single_bits(extent: Extent, table: FrameTable, number: int) -> bytes:
     return realigned(b"".join(extent.read()), table.bit_offset(number), _bits(table))
 
 
+def _conditional(
+    request: Request, stored: Stored, number: int, chosen: Representation
+) -> tuple[dict[str, str], Response | None]:
+    return conditional(request, VARY, tag_of(stored.version, number, chosen.content_type))
+
+
 def _send_single(
-    request: Request, file: BinaryIO, table: FrameTable, number: int, chosen: Representation
+    request: Request,
+    file: BinaryIO,
+    *,
+    table: FrameTable,
+    stored: Stored,
+    number: int,
+    chosen: Representation,
 ) -> Response:
+    headers, current = _conditional(request, stored, number, chosen)
+    if current:
+        file.close()
+        return current
     extent = Extent(file, table.ranges(number))
     if table.byte_aligned:
-        return extent_response(request, extent, chosen.content_type)
+        return extent_response(request, extent, chosen.content_type, headers)
     data = _single_bits(extent, table, number)
     file.close()
-    return Response(data, 200, VARY, content_type=chosen.content_type)
-
-
-def _open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
-    # The decoders are for few requests, and too large for every cold start.
-    from pacsless.rendering.opened import open_image
-
-    return open_image(archive, cache, stored)
+    return Response(data, 200, headers, content_type=chosen.content_type)
 
 
 def _send_decoded(
-    opened: Opened, wanted: Sequence[int], chosen: Representation, url: str
+    request: Request,
+    archive: Archive,
+    cache: Cache,
+    *,
+    stored: Stored,
+    wanted: Sequence[int],
+    chosen: Representation,
 ) -> Response:
-    from pacsless.rendering.uncompressed import native_frame
+    # The decoders are for few requests, and too large for every cold start.
+    from pacsless.rendering.uncompressed import native_frame, open_decodable, sent
 
+    opened = open_decodable(archive, cache, stored)
     try:
-        first, _ = native_frame(opened, wanted[0])  # what cannot be decoded is refused at once
-        if not chosen.multipart:
-            opened.file.close()
-            return Response(first, 200, VARY, content_type=chosen.content_type)
+        first = [native_frame(opened, wanted[0])[0]]  # what cannot be decoded is refused at once
+        length = len(first[0])
 
         def body(number: int) -> Iterator[bytes]:
-            yield first if number == wanted[0] else native_frame(opened, number)[0]
+            known = first and number == wanted[0]
+            yield from sent(first.pop() if known else native_frame(opened, number)[0])
 
-        parts = [
-            Part(chosen.content_type, len(first), partial(body, number), f"{url}/frames/{number}")
-            for number in wanted
-        ]
-        response = multipart_response(Multipart(parts, chosen.media_type), VARY)
+        if not chosen.multipart:
+            headers, current = _conditional(request, stored, wanted[0], chosen)
+            if current:
+                opened.file.close()
+                return current
+            response = Response(body(wanted[0]), 200, headers, content_type=chosen.content_type)
+            response.content_length = length
+        else:
+            url = f"{instance_url(request.root, stored.identity)}/frames"
+            parts = [
+                Part(chosen.content_type, length, partial(body, number), f"{url}/{number}")
+                for number in wanted
+            ]
+            response = multipart_response(Multipart(parts, chosen.media_type), VARY)
     except BaseException:
         opened.file.close()
         raise

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 
 from pacsless.archive import Archive
 from pacsless.cache import Cache
+from pacsless.conditional import conditional, tag_of
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import instance_url
@@ -67,8 +68,10 @@ def _send(
     chosen = request.accepted(offers)
     # The stored form is offered first, so any other choice is the converted one.
     convert = chosen.transfer_syntax != offers[0].transfer_syntax
+    if single and convert and lookup(syntaxes[0]).encapsulated:
+        return _send_uncompressed(request, found[0], archive, cache, chosen)
     if not chosen.multipart:
-        return _send_single(request, found[0], archive, cache, chosen, convert=convert)
+        return _send_single(request, found[0], archive, chosen, convert=convert)
     parts = [
         _converted_part(request, archive, cache, one)
         if convert and syntax != EXPLICIT_VR_LITTLE_ENDIAN
@@ -117,21 +120,33 @@ def _converted_part(request: Request, archive: Archive, cache: Cache, one: Store
 
 
 def _send_single(
-    request: Request,
-    one: Stored,
-    archive: Archive,
-    cache: Cache,
-    chosen: Representation,
-    *,
-    convert: bool,
+    request: Request, one: Stored, archive: Archive, chosen: Representation, *, convert: bool
 ) -> Response:
     if not convert:
         syntax = "" if chosen.transfer_syntax == ANY else chosen.transfer_syntax
         content_type = Representation(DICOM, syntax).content_type
         return accel(request, archive, one.identity.key, content_type, VARY, size=one.size)
-    if not lookup(stored_syntax(archive, cache, one)).encapsulated:
-        return extent_response(request, whole(open_explicit(archive, one)), chosen.content_type)
-    # The decoders are for few requests, and too large for every cold start.
-    from pacsless.rendering.uncompressed import send_uncompressed
+    headers, current = conditional(request, VARY, tag_of(one.version, chosen.content_type))
+    if current:
+        return current
+    extent = whole(open_explicit(archive, one))
+    return extent_response(request, extent, chosen.content_type, headers)
 
-    return send_uncompressed(archive, cache, one, chosen.content_type, VARY)
+
+def _send_uncompressed(
+    request: Request, one: Stored, archive: Archive, cache: Cache, chosen: Representation
+) -> Response:
+    # The decoders are for few requests, and too large for every cold start.
+    from pacsless.rendering.uncompressed import open_uncompressed, send_uncompressed
+
+    if not chosen.multipart:
+        headers, current = conditional(request, VARY, tag_of(one.version, chosen.content_type))
+        if current:
+            return current
+        return send_uncompressed(archive, cache, one, chosen.content_type, headers)
+    made = open_uncompressed(archive, cache, one)
+    url = instance_url(request.root, one.identity)
+    part = Part(chosen.content_type, made.length, made.read, url)
+    response = multipart_response(Multipart([part], DICOM), VARY)
+    response.call_on_close(made.close)
+    return response

@@ -74,20 +74,19 @@ def decode(
         If the frame is damaged, or is of another size than the header says.
     """
     require_decodable(transfer_syntax)
+    photometric = image.photometric_interpretation
     if transfer_syntax in CODESTREAMS:
-        return _compressed(data, image, transfer_syntax)
-    if transfer_syntax == RLE_LOSSLESS:
+        samples, photometric = _compressed(data, image, transfer_syntax)
+    elif transfer_syntax == RLE_LOSSLESS:
         # Planes are whole in RLE (PS3.5 §G.2), whatever the header says.
-        whole = image.photometric_interpretation.removesuffix("_422")
-        image = replace(image, photometric_interpretation=whole)
-        return _native(
-            _run_lengths(data, image), image, planar=True
-        ), image.photometric_interpretation
-    if transfer_syntax == DEFLATED_IMAGE_FRAME:
-        data = _inflated(data, image.native_bytes)
-    return _native(
-        data, image, bit_offset, planar=image.is_planar
-    ), image.photometric_interpretation
+        image = replace(image, photometric_interpretation=photometric.removesuffix("_422"))
+        samples = _native(_run_lengths(data, image), image, planar=True)
+    else:
+        if transfer_syntax == DEFLATED_IMAGE_FRAME:
+            data = _inflated(data, image.native_bytes)
+        samples = _native(data, image, bit_offset, planar=image.is_planar)
+    # Each pixel has its own chrominance now.
+    return samples, photometric.removesuffix("_422")
 
 
 def _native(

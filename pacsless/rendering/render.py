@@ -43,7 +43,9 @@ def render(
     with opened.decoded(frame, drawn=drawn) as (samples, photometric):
         shown = show(samples, photometric, image, header, frame=frame, window=parameters.window)
         del samples
-        picture, profile = profiled(draw(shown, viewport), header, parameters.icc_profile)
+        picture, profile = profiled(
+            draw(shown, viewport), header, opened.file, parameters.icc_profile
+        )
         if not thumbnail:
             picture = annotate(picture, header, frame, parameters.annotation)
         return encode(picture, media_type, parameters.quality, profile)

@@ -7,10 +7,12 @@ those that say how pixels are written; the frames are decoded one at a time.
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from struct import pack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
@@ -26,10 +28,12 @@ from pacsless.dicom.elements import (
     truncated,
 )
 from pacsless.dicom.explicit_le import file_meta_of
+from pacsless.dicom.header import PIXEL_DATA, read_header
 from pacsless.dicom.part10 import split_part10
-from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN
-from pacsless.errors import NotAcceptable, Unprocessable
+from pacsless.dicom.transfer_syntaxes import CODESTREAMS, EXPLICIT_VR_LITTLE_ENDIAN
+from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
 from pacsless.extent import Extent
+from pacsless.rendering.image import integer
 from pacsless.rendering.native import native_length, to_native
 from pacsless.rendering.opened import Opened, open_image
 
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
 _PHOTOMETRIC: Final = 0x00280004
 _PLANAR: Final = 0x00280006
+_FRAMES: Final = 0x00280008
 _ICON: Final = 0x00880200
 _OFFSETS: Final = (0x7FE00001, 0x7FE00002)
 _PIXEL_DATA: Final = 0x7FE00010
@@ -48,6 +53,7 @@ _SIGNED: Final = (0xFFFA, 0xFFFC)
 _EXPLICIT: Final = Encoding(implicit_vr=False, little_endian=True)
 _MOST: Final = 100_000
 _LONGEST: Final = 0xFFFFFFFE
+_HELD: Final = 1 << 20
 
 _Piece = bytes | tuple[int, int]
 """What is written, or offset and length of what is copied."""
@@ -57,44 +63,61 @@ _Piece = bytes | tuple[int, int]
 class Uncompressed:
     """A file that is made while it is read."""
 
-    opened: Opened
+    file: BinaryIO
     head: Sequence[_Piece]
     tail: Sequence[_Piece]
-    first: bytes
+    opened: Opened | None = None
+    """None if there are no pixels."""
+    frame_length: int = 0
+    first: Iterator[bytes] = field(default_factory=lambda: iter(()))
     """The first frame: what cannot be decoded is known before anything is sent."""
 
     @property
     def length(self) -> int:
         """Bytes in all."""
-        pixels = self.opened.table.number_of_frames * len(self.first)
+        pixels = self._frames * self.frame_length
         return pixels + pixels % 2 + sum(map(_length, (*self.head, *self.tail)))
 
+    @property
+    def _frames(self) -> int:
+        return self.opened.table.number_of_frames if self.opened else 0
+
     def read(self) -> Iterator[bytes]:
-        """Yield the bytes.
+        """Yield the bytes, once.
 
         Raises
         ------
         Unprocessable
             If another frame is damaged; there is no end to the body then, by which a client knows.
         """
-        frames = self.opened.table.number_of_frames
         yield from self._copied(self.head)
-        yield self.first
-        for number in range(2, frames + 1):
-            yield native_frame(self.opened, number)[0]
-        yield bytes(frames * len(self.first) % 2)
+        if self.opened:
+            yield from self.first
+            for number in range(2, self._frames + 1):
+                yield from sent(native_frame(self.opened, number)[0])
+        yield bytes(self._frames * self.frame_length % 2)
         yield from self._copied(self.tail)
 
     def close(self) -> None:
         """Close the file."""
-        self.opened.file.close()
+        self.file.close()
 
     def _copied(self, pieces: Sequence[_Piece]) -> Iterator[bytes]:
         for piece in pieces:
             if isinstance(piece, bytes):
                 yield piece
             else:
-                yield from Extent(self.opened.file, [piece]).read()
+                yield from Extent(self.file, [piece]).read()
+
+
+def sent(data: bytes) -> Iterator[bytes]:
+    """Give a frame out in pieces; a large one waits for its client on disk, not in memory."""
+    if len(data) <= _HELD:
+        return iter((data,))
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is not read any more
+    spool.write(data)
+    spool.seek(0)
+    return iter(partial(spool.read, _HELD), b"")
 
 
 def native_frame(opened: Opened, number: int) -> tuple[bytes, str]:
@@ -108,11 +131,30 @@ def native_frame(opened: Opened, number: int) -> tuple[bytes, str]:
         If it cannot be decoded, or not now.
     """
     length = native_length(opened.image)
+    codestream = opened.table.transfer_syntax in CODESTREAMS
     with opened.decoded(number) as (samples, photometric):
-        data = to_native(samples, opened.image)
+        data = to_native(samples, opened.image, codestream=codestream)
     if len(data) != length:
         raise Unprocessable("bad-codestream", "the frame is not as large as the header says")
     return data, photometric
+
+
+def open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
+    """Open an image to be decoded.
+
+    Raises
+    ------
+    NotAcceptable
+        If it is of a kind that is not: it can be had as it is stored.
+    Unprocessable
+        If it is damaged.
+    """
+    try:
+        return open_image(archive, cache, stored)
+    except (BadRequest, NotFound) as error:
+        raise NotAcceptable(
+            error.code, f"the instance cannot be decoded here: {error.message}"
+        ) from None
 
 
 def open_uncompressed(archive: Archive, cache: Cache, stored: Stored) -> Uncompressed:
@@ -120,26 +162,39 @@ def open_uncompressed(archive: Archive, cache: Cache, stored: Stored) -> Uncompr
 
     Raises
     ------
-    NotFound, NotAcceptable
-        If it is no image, or none that is decoded.
+    NotAcceptable
+        If it is none that is decoded.
     Unprocessable
         If it is damaged.
     """
-    opened = open_image(archive, cache, stored)
+    file = archive.open(stored.identity.key)
+    try:
+        if PIXEL_DATA.isdisjoint(read_header(file).bulk):
+            head, tail = _pieces(file, {})
+            return Uncompressed(file, head, tail)
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    opened = open_decodable(archive, cache, stored)
     try:
         first, photometric = native_frame(opened, 1)
-        total = opened.table.number_of_frames * len(first)
+        frames = opened.table.number_of_frames
+        total = frames * len(first)
         if total > _LONGEST:
             raise NotAcceptable("too-large", "the pixels are too long for one element")
         changes: dict[int, bytes | None] = dict.fromkeys((*_OFFSETS, _ICON))
         changes[_PHOTOMETRIC] = _element(_PHOTOMETRIC, b"CS", photometric.encode("ascii"))
         if opened.image.samples_per_pixel > 1:
             changes[_PLANAR] = _element(_PLANAR, b"US", pack("<H", 0))
+        if integer(opened.header, "NumberOfFrames", 1) != frames:
+            changes[_FRAMES] = _element(_FRAMES, b"IS", str(frames).encode("ascii"))
         vr = b"OB" if opened.image.bits_allocated == 8 else b"OW"
         group, number = _PIXEL_DATA >> 16, _PIXEL_DATA & 0xFFFF
         pixels = pack("<HH2sxxL", group, number, vr, total + total % 2)
-        head, tail = _pieces(opened, changes)
-        return Uncompressed(opened, [*head, pixels], tail, first)
+        head, tail = _pieces(opened.file, changes)
+        head = [*head, pixels]
+        return Uncompressed(opened.file, head, tail, opened, len(first), sent(first))
     except BaseException:
         opened.file.close()
         raise
@@ -156,9 +211,8 @@ def send_uncompressed(
     return response
 
 
-def _pieces(opened: Opened, changes: dict[int, bytes | None]) -> tuple[list[_Piece], list[_Piece]]:
+def _pieces(file: BinaryIO, changes: dict[int, bytes | None]) -> tuple[list[_Piece], list[_Piece]]:
     """Return what is before and after the pixels, changed."""
-    file = opened.file
     part10 = split_part10(file)
     source, encoding = open_data_set(file, part10.dataset_offset, part10.transfer_syntax, 0)
     if encoding != _EXPLICIT:

@@ -173,6 +173,7 @@ def scanner() -> bytes:
 
 def test_colour_profiles(pacs: Pacs) -> None:
     own = scanner()
+    large = (400_000).to_bytes(4, "big") + own[4:] + bytes(400_000 - len(own))
     colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0,
               "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 1,
               "Columns": 2}  # fmt: skip
@@ -185,6 +186,7 @@ def test_colour_profiles(pacs: Pacs) -> None:
         "none": pacs.store(instance(pixels, **colour)),
         "damaged": pacs.store(instance(pixels, ICCProfile=own[:64] + bytes(200), **colour)),
         "grey": pacs.store(instance(ICCProfile=own)),
+        "large": pacs.store(instance(pixels, ICCProfile=large, **colour)),
     }
 
     def got(which: str, query: str, kind: str = "PNG") -> tuple[bytes | None, Any]:
@@ -205,6 +207,7 @@ def test_colour_profiles(pacs: Pacs) -> None:
         assert got(which, "iccprofile=yes") == (srgb, plain)
         assert got(which, "iccprofile=srgb") == (srgb, plain)
     assert got("grey", "iccprofile=yes")[0] is None
+    assert got("large", "iccprofile=yes") == (large, plain)
     assert pacs.get(f"{stored['own'].subject}/rendered?iccprofile=cmyk").status_code == 400
 
 

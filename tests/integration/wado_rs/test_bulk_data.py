@@ -52,6 +52,11 @@ def test_nested_words_of_a_big_endian_file_come_little_endian(pacs: Pacs) -> Non
     assert pacs.get(path, "application/octet-stream", Range="bytes=9000-").status_code == 416
     whole = pacs.get(path, "application/octet-stream", Range="bytes=2-5", If_Range='"another"')
     assert (whole.status_code, whole.data) == (200, response.data)
+    tag = response.headers["ETag"]
+    again = pacs.get(path, "application/octet-stream", If_None_Match=tag)
+    assert (again.status_code, again.data) == (304, b"")
+    part = pacs.get(path, "application/octet-stream", Range="bytes=2-5", If_Range=tag)
+    assert (part.status_code, part.data) == (206, response.data[2:6])
 
 
 def test_documents_come_under_their_own_type_if_it_is_harmless(pacs: Pacs) -> None:

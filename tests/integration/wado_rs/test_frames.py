@@ -148,3 +148,24 @@ def test_a_compressed_frame_is_not_passed_off_as_raw(pacs: Pacs) -> None:
 def test_what_has_no_pixels_has_no_frames(pacs: Pacs) -> None:
     identity, _ = pacs.put("rtplan.dcm")
     assert pacs.get(f"{identity.subject}/frames/1", FRAMES).status_code == 404
+
+
+def test_a_frame_that_is_known_is_not_sent_again(pacs: Pacs) -> None:
+    identity, _ = pacs.put("SC_rgb_rle_2frame.dcm")
+    accept = "application/octet-stream; transfer-syntax=*"
+    native = "application/octet-stream"
+    tags = {
+        pacs.get(f"{identity.subject}/frames/{number}", kind).headers["ETag"]
+        for number in (1, 2)
+        for kind in (accept, native)
+    }
+    assert len(tags) == 4
+    for number in (1, 2):
+        for kind in (accept, native):
+            path = f"{identity.subject}/frames/{number}"
+            first = pacs.get(path, kind)
+            tag = first.headers["ETag"]
+            assert pacs.get(path, kind, If_None_Match=tag).status_code == 304
+            assert first.headers["Cache-Control"] == "private, no-cache"
+    other = pacs.get(f"{identity.subject}/frames/1", accept, If_None_Match=tag)
+    assert other.status_code == 200
