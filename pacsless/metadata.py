@@ -3,7 +3,8 @@
 Originals never change, so an entry once made stays right while its file is there,
 and only files that have none are read. build_metadata stores the result; wado_rs
 answers with it when the stored document lags behind the files. Who deletes a file
-takes its entry away: another may be stored under its name.
+takes its entry away, as another may be stored under its name; until then, an entry
+of what was deleted once counts only in a document that is younger than the file.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pacsless.dicom import document
 from pacsless.entries import EntryMemory
 from pacsless.errors import InvalidIdentity, NotFound, Unprocessable
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key, valid_uid
+from pacsless.tombstones import tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pacsless.archive import Archive, Stat
     from pacsless.events import Json
@@ -107,22 +109,39 @@ def remove_document(archive: Archive, key: str) -> None:
     archive.remove(f"{key}.gz")
 
 
-def prune_documents(archive: Archive, series: SeriesIdentity) -> None:
-    """Take out of the documents of a series, and of its study, what has no file any more."""
-    # Made of the documents of the series, so it costs no file to make it anew.
-    remove_document(archive, study_metadata_key(series.tenant_id, series.study_instance_uid))
-    key = series.metadata_key
+def prune_documents(archive: Archive, series: SeriesIdentity, deleted: Collection[str]) -> bool:
+    """Take deleted instances out of the documents of a series, and of its study.
+
+    Parameters
+    ----------
+    archive, series
+        Where.
+    deleted
+        SOP Instance UIDs. Whatever has such a name now, the entry may be of the file
+        before; the deletion's event has the document made anew.
+
+    Returns
+    -------
+    bool
+        Whether the series' document had any, or another that has no file.
+    """
+    key, found = series.metadata_key, False
     while (content := read_document(archive, key)) is not None:
-        present = originals(archive, series)
+        left = originals(archive, series).keys() - set(deleted)
         entries = list(EntryMemory().entries(key, content).values())
-        left = [one for one in entries if one.sop_instance_uid in present]
-        if not left or document.count(content) > len(entries):
+        kept = [one for one in entries if one.sop_instance_uid in left]
+        is_pruned = len(kept) < len(entries)
+        found |= is_pruned
+        if not kept or document.count(content) > len(entries):
             # Nobody knows which files the empty lines are of.
             remove_document(archive, key)
-        elif len(left) < len(entries):
-            store_document(archive, key, document.compose(left, 0))
+        elif is_pruned:
+            store_document(archive, key, document.compose(kept, 0))
             continue  # another may have deleted one meanwhile, and have looked before this
-        return
+        break
+    # Made of the documents of the series, so it costs no file to make it anew.
+    remove_document(archive, study_metadata_key(series.tenant_id, series.study_instance_uid))
+    return found
 
 
 def describe_series(
@@ -144,10 +163,12 @@ def describe_series(
         Where others have left what files say, and are left it.
     """
     present = originals(archive, series)
+    renewed = _renewed(archive, series, present)
     stored = read_document(archive, series.metadata_key) or b"[]"
     known = (memory or EntryMemory()).entries(series.metadata_key, stored)
-    entries = [entry for uid, entry in known.items() if uid in present]
-    new = sorted(present.keys() - known.keys())
+    right = (known.keys() & present.keys()) - renewed
+    entries = [entry for uid, entry in known.items() if uid in right]
+    new = sorted(present.keys() - right)
     left_out = 0
     for start in range(0, len(new), _AT_ONCE):
         some = {uid: present[uid] for uid in new[start : start + _AT_ONCE]}
@@ -156,6 +177,20 @@ def describe_series(
         left_out += unreadable
     content = document.compose(entries, left_out)
     return SeriesMetadata(content, len(entries), left_out, present)
+
+
+def _renewed(
+    archive: Archive, series: SeriesIdentity, present: Mapping[str, Stat]
+) -> frozenset[str]:
+    """Of which files the stored document may have the entries of deleted ones.
+
+    Call it before the document is read, so that it is not younger than it was said to be.
+    """
+    again = present.keys() & tombstones(archive, series)
+    stat = archive.stat(series.metadata_key) if again else None
+    if stat is None:
+        return frozenset()
+    return frozenset(uid for uid in again if present[uid].kept >= stat.modified)
 
 
 def _describe_files(

@@ -17,7 +17,7 @@ from pacsless.strict_json import loads
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive, Stat
-    from pacsless.identity import InstanceIdentity
+    from pacsless.identity import InstanceIdentity, SeriesIdentity
 
 
 def is_deleted(archive: Archive, identity: InstanceIdentity) -> bool:
@@ -29,6 +29,12 @@ def is_file_deleted(archive: Archive, identity: InstanceIdentity, received_at: s
     """Whether it is the file received at that time that was deleted last."""
     tombstone = read_tombstone(archive, identity.tombstone_key)
     return tombstone is not None and tombstone.received_at == received_at
+
+
+def tombstones(archive: Archive, series: SeriesIdentity) -> set[str]:
+    """SOP Instance UIDs of what was deleted of a series at some time."""
+    prefix = f"{series.tombstones}/"
+    return {stat.key.removeprefix(prefix).removesuffix(".json") for stat in archive.list(prefix)}
 
 
 def read_tombstone(archive: Archive, key: str) -> InstanceDeleted | None:

@@ -22,6 +22,7 @@ from pacsless.metadata import originals
 from pacsless.outbox import Intent
 from pacsless.settings import Settings
 from pacsless.storage import deletion
+from pacsless.tombstones import is_deleted, tombstones
 from pacsless.web import Request, plain
 
 _AT_A_TIME: Final = 1000
@@ -59,7 +60,7 @@ def _delete(request: Request, storing: Storing, settings: Settings, *uids: str) 
         raise BadRequest("query", "a request to delete takes no parameters")
     archive, deadline = storing.service.archive, time.monotonic() + _SECONDS
     deleter = deletion.Deleter(request.user, remote_address(request))
-    deleted = 0
+    is_anything = False
     for one in _series(archive, request.tenant, study, series):
         wanted = [sop] if sop else _instances(archive, one)
         for start in range(0, len(wanted), _AT_A_TIME):
@@ -67,15 +68,17 @@ def _delete(request: Request, storing: Storing, settings: Settings, *uids: str) 
                 raise Unavailable(
                     "unfinished", "not all of it is deleted yet: ask again, it goes on from here"
                 )
-            deleted += _delete_some(storing, one, wanted[start : start + _AT_A_TIME], deleter)
-    if not deleted:
+            some = wanted[start : start + _AT_A_TIME]
+            is_anything |= _delete_some(storing, one, some, deleter)
+    if not is_anything:
         raise NotFound("no-such-object", "there is nothing to delete")
     return Response(status=204)
 
 
 def _delete_some(
     storing: Storing, series: SeriesIdentity, uids: list[str], deleter: deletion.Deleter
-) -> int:
+) -> bool:
+    """Delete instances of a series; return whether there was anything of them."""
     service = storing.service
     identities = [
         InstanceIdentity(
@@ -90,14 +93,21 @@ def _delete_some(
     wait(tasks)
     promised = [intent for one in tasks if not one.exception() and (intent := one.result())]
     try:
-        deletion.clean_series(service.archive, series, uids)
+        # What was put aside and has never had an instance beside it stays.
+        written = {intent.key for intent in promised}
+        gone = {
+            one.sop_instance_uid
+            for one in identities
+            if one.tombstone_key in written or is_deleted(service.archive, one)
+        }
+        was_left = bool(gone) and deletion.clean_series(service.archive, series, gone)
     finally:
         # The files are gone, whatever else could not be removed: say so.
         for intent in promised:
             service.outbox.kept(intent)
     for one in tasks:
         one.result()
-    return len(promised)
+    return bool(promised) or was_left
 
 
 def _series(archive: Archive, tenant: str, study: str, series: str) -> Iterable[SeriesIdentity]:
@@ -112,8 +122,4 @@ def _series(archive: Archive, tenant: str, study: str, series: str) -> Iterable[
 
 def _instances(archive: Archive, series: SeriesIdentity) -> list[str]:
     """SOP Instance UIDs of a series; also of what is deleted, should anything be left of it."""
-    prefix = f"{series.tombstones}/"
-    tombstones = {
-        stat.key.removeprefix(prefix).removesuffix(".json") for stat in archive.list(prefix)
-    }
-    return sorted(tombstones | originals(archive, series).keys())
+    return sorted(tombstones(archive, series) | originals(archive, series).keys())

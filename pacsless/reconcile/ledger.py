@@ -10,13 +10,14 @@ from pacsless.events import SeriesRevised
 from pacsless.postgres import Database, Transaction
 from pacsless.reconcile.study import Instance, LedgerRow, SeriesRow
 from pacsless.states import STATES, series_revised
+from pacsless.times import iso_time
 
 _STUDY: Final = "tenant_id = :tenant AND study_instance_uid = :study"
 
 _INSTANCE: Final = "tenant_id, study_instance_uid, series_instance_uid, sop_instance_uid"
 
 _ROWS: Final = f"""
-SELECT series_instance_uid, sop_instance_uid, file_size, sha256, revision, created_date
+SELECT series_instance_uid, sop_instance_uid, file_size, sha256, revision, created_date, file_time
 FROM instance WHERE {_STUDY}
 """  # noqa: S608  every part is a constant of this module; values are parameters
 
@@ -75,8 +76,10 @@ def rows(database: Database, tenant_id: str, study: str) -> dict[Instance, Ledge
     """Return the ledger of a study."""
     found = database.run(lambda t: t.run(_ROWS, tenant=tenant_id, study=study))
     return {
-        (series, sop): LedgerRow(int(size), sha256, int(revision), created.isoformat())
-        for series, sop, size, sha256, revision, created in found
+        (series, sop): LedgerRow(
+            int(size), sha256, int(revision), created.isoformat(), iso_time(time) if time else ""
+        )
+        for series, sop, size, sha256, revision, created, time in found
     }
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacsless.archive import Archive
 from pacsless.errors import InvalidIdentity
-from pacsless.identity import SeriesIdentity, study_metadata_key, valid_uid
+from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key, valid_uid
 from pacsless.metadata import read_whole_document
 from pacsless.postgres import Database
 from pacsless.reconcile import files, ledger
 from pacsless.reconcile.study import File, Study
 from pacsless.reconcile.warehouse import WarehouseRows
+from pacsless.tombstones import received_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,20 @@ def look(places: Places, tenant_id: str, study: str, settle: float) -> Study:
         else:
             instance = (identity.series_instance_uid, identity.sop_instance_uid)
             found[instance] = File(stat.size, stat.kept < before)
+    tombstones = {
+        instance: kept < before
+        for instance, kept in files.tombstones_of(places.archive, tenant_id, study)
+    }
+    for instance in found.keys() & tombstones.keys():
+        # A listing of S3 does not tell it.
+        now = places.archive.stat(InstanceIdentity(tenant_id, study, *instance).key)
+        if now is None:
+            del found[instance]
+        else:
+            found[instance] = replace(found[instance], received_at=received_at(now))
     return Study(
         files=found,
-        tombstones={
-            instance: kept < before
-            for instance, kept in files.tombstones_of(places.archive, tenant_id, study)
-        },
+        tombstones=tombstones,
         strays=frozenset(strays),
         rows=rows,
         series=series,

@@ -85,7 +85,7 @@ class Mend:
             try:
                 identity = InstanceIdentity(tenant_id, uid, *instance)
                 row = study.rows.get(instance)
-                known = None if row is None else row.sha256
+                known = None if row is None or study.is_of_deleted(instance) else row.sha256
                 chunk.append(files.stored_event(self.places.archive, identity, known))
                 done.add(instance)
             except NotFound:

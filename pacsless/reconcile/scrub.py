@@ -12,7 +12,8 @@ from pacsless.identity import InstanceIdentity
 from pacsless.reconcile import files, ledger
 from pacsless.reconcile.look import Places
 from pacsless.reconcile.position import Sweep
-from pacsless.reconcile.study import Drift, Kind
+from pacsless.reconcile.study import Drift, Kind, LedgerRow
+from pacsless.tombstones import is_deleted, received_at
 
 
 def share_of(text: str) -> float:
@@ -91,9 +92,10 @@ class Scrub:
         for (series, sop), row in sorted(
             ledger.rows(self.places.database, tenant_id, study).items()
         ):
-            key = InstanceIdentity(tenant_id, study, series, sop).key
+            identity = InstanceIdentity(tenant_id, study, series, sop)
             try:
-                if files.digest_of(self.places.archive, key) != row.sha256:
+                is_other = files.digest_of(self.places.archive, identity.key) != row.sha256
+                if is_other and not self._is_stored_again(identity, row):
                     found(study, Drift(Kind.OTHER_DIGEST, series, sop))
             except NotFound:
                 continue  # the comparison says so
@@ -102,3 +104,9 @@ class Scrub:
                 continue
             read += 1
         return read
+
+    def _is_stored_again(self, identity: InstanceIdentity, row: LedgerRow) -> bool:
+        """Whether a row is about a file that was deleted: the comparison says so."""
+        stat = self.places.archive.stat(identity.key)
+        is_other_file = stat is not None and received_at(stat) != row.file_time
+        return is_other_file and is_deleted(self.places.archive, identity)

@@ -20,6 +20,8 @@ class File:
     size: int
     settled: bool
     """Whether it has been there long enough for the functions to know it."""
+    received_at: str = ""
+    """Of one whose instance was deleted at some time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class LedgerRow:
     sha256: str
     revision: int
     created_date: str
+    file_time: str = ""
+    """When the file it is about was received; empty if it was not noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,13 @@ class Study:
     """By date of first ingest, series and SOP Instance UID: the key of ``dicom_image_meta``."""
     states: Mapping[str, WarehouseRow]
     """Of ``dicom_state_meta``, by series; ``""`` is the study's."""
+
+    def is_of_deleted(self, instance: Instance) -> bool:
+        """Whether a row is about a file that was deleted; another has been stored since."""
+        file, row = self.files.get(instance), self.rows.get(instance)
+        if file is None or row is None or instance not in self.tombstones:
+            return False
+        return file.received_at != row.file_time
 
 
 class Kind(StrEnum):
@@ -129,7 +140,7 @@ def _ledger(study: Study) -> Iterator[Drift]:
         yield Drift(Kind.STRAY_FILE, key=key)
     for instance, file in study.files.items():
         row = study.rows.get(instance)
-        if row is None:
+        if row is None or study.is_of_deleted(instance):
             if file.settled:
                 yield Drift(Kind.FILE_WITHOUT_ROW, *instance)
         elif row.size != file.size:

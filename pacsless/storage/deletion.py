@@ -90,7 +90,7 @@ def finish(archive: Archive, tombstone_key: str) -> None:
         clean_series(archive, event.identity.series, {event.sop_instance_uid})
 
 
-def clean_series(archive: Archive, series: SeriesIdentity, deleted: Collection[str]) -> None:
+def clean_series(archive: Archive, series: SeriesIdentity, deleted: Collection[str]) -> bool:
     """Remove what was made of deleted instances, or put aside beside them.
 
     Parameters
@@ -99,24 +99,48 @@ def clean_series(archive: Archive, series: SeriesIdentity, deleted: Collection[s
         Where.
     deleted
         SOP Instance UIDs.
+
+    Returns
+    -------
+    bool
+        Whether there was anything.
     """
+    found = False
     for uid in deleted:
         identity = InstanceIdentity(
             series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
         )
         for stat in archive.list(f"{identity.renditions}/"):
             archive.remove(stat.key)
+            found = True
     for stat in archive.list(f"quarantine/{series.folder}/"):
         # <SOP Instance UID>.<digest>.dcm
         name = stat.key.rpartition("/")[2].removesuffix(".dcm")
         if name.rpartition(".")[0] in deleted:
             archive.remove(stat.key)
-    prune_documents(archive, series)
+            found = True
+    return prune_documents(archive, series, deleted) or found
 
 
-def _remove(archive: Archive, event: InstanceDeleted) -> None:
+def remove_deleted(archive: Archive, identity: InstanceIdentity) -> bool:
+    """Remove the file of an instance if its deletion was cut off; return whether it was.
+
+    Raises
+    ------
+    Unprocessable
+        If there is something else than a tombstone in its place.
+    ArchiveUnavailable
+        If the archive does not answer.
+    """
+    event = read_tombstone(archive, identity.tombstone_key)
+    return event is not None and _remove(archive, event)
+
+
+def _remove(archive: Archive, event: InstanceDeleted) -> bool:
     key = event.identity.key
     stat = archive.stat(key)
     # Not one that was stored since, of which nobody said that it is to go.
-    if stat is not None and received_at(stat) == event.received_at:
-        archive.remove(key)
+    if stat is None or received_at(stat) != event.received_at:
+        return False
+    archive.remove(key)
+    return True

@@ -11,6 +11,7 @@ from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.scan import ScanError
 from pacsless.errors import NotFound
 from pacsless.identity import InstanceIdentity
+from pacsless.storage.deletion import remove_deleted
 from pacsless.tombstones import is_file_deleted
 
 _BLOCK: Final = 1 << 20
@@ -47,6 +48,10 @@ def keep(
         try:
             archive.keep(sealed, identity.key)
         except AlreadyKept:
+            # Whoever deletes the other may have been killed, and whoever comes next removes it:
+            # nobody may rest on it.
+            if remove_deleted(archive, identity):
+                continue
             with suppress(NotFound):  # it was deleted a moment ago
                 return compare(archive, identity.key, sealed, data_set_offset)
         except ArchiveUnavailable:

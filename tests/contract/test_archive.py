@@ -27,12 +27,16 @@ from pacsless.archive import (
 )
 from pacsless.archive.folders import Folder
 from pacsless.archive.s3 import S3Archive
+from pacsless.dicom.part10 import split_part10
 from pacsless.errors import NotFound
 from pacsless.identity import InstanceIdentity
+from pacsless.metadata import describe_series, store_document
 from pacsless.outbox import Outbox
 from pacsless.settings import InvalidSetting, Settings
 from pacsless.storage import deletion
+from pacsless.storage.same import keep
 from pacsless.tombstones import read_tombstone
+from tests.instances import encode, make_dataset, store
 
 KEY = "default/1.2/1.3/1.4.dcm"
 
@@ -456,6 +460,62 @@ def test_an_instance_is_deleted_with_all_that_was_made_of_it(
     assert read(archive, one.key) == b"again"
     deletion.finish(archive, one.tombstone_key)
     assert read(archive, one.key) == b"again"
+
+
+def test_what_is_stored_while_another_is_deleted_has_metadata_of_its_own(
+    archive: Archive, tmp_path: Path
+) -> None:
+    """Up to a thousand files go before their entries do, and recovery is later still."""
+    dataset = make_dataset(PatientName="Doe^Jane")
+    identity = store(archive, "default", dataset).identity
+    other = make_dataset(
+        StudyInstanceUID=dataset.StudyInstanceUID, SeriesInstanceUID=dataset.SeriesInstanceUID
+    )
+    store(archive, "default", other)
+    made = describe_series(archive, identity.series, Settings()).content
+    store_document(archive, identity.series.metadata_key, made)
+    assert made.count(b"Doe^Jane") == 2
+    outbox = Outbox(tmp_path / "deleting")
+    deletion.delete(archive, outbox, identity, deletion.Deleter("", ""))
+    outbox.close()
+    dataset.PatientName = "Roe^Richard"
+    store(archive, "default", dataset)
+
+    def names() -> tuple[int, int]:
+        content = describe_series(archive, identity.series, Settings()).content
+        return content.count(b"Doe^Jane"), content.count(b"Roe^Richard")
+
+    assert names() == (1, 1), "the document is older than the file"
+    assert deletion.clean_series(archive, identity.series, {identity.sop_instance_uid})
+    left = read(archive, identity.series.metadata_key)
+    assert str(other.SOPInstanceUID).encode() in left
+    assert identity.sop_instance_uid.encode() not in left
+    assert names() == (1, 1)
+    assert not deletion.clean_series(archive, identity.series, {identity.sop_instance_uid})
+
+
+@pytest.mark.parametrize("patient", ["Doe^Jane", "Roe^Richard"], ids=["the same", "another"])
+def test_what_is_sent_while_another_is_deleted_takes_its_place(
+    archive: Archive, tmp_path: Path, patient: str
+) -> None:
+    """Whoever deleted was killed before the file went: it is no duplicate of anything."""
+    dataset = make_dataset(PatientName="Doe^Jane")
+    identity = store(archive, "default", dataset).identity
+    outbox = Outbox(tmp_path / "deleting")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(archive), "remove", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deletion.delete(archive, outbox, identity, deletion.Deleter("", ""))
+    outbox.close()
+    dataset.PatientName = patient
+    content = encode(dataset)
+    with archive.incoming() as incoming:
+        incoming.write(content)
+        sealed = incoming.seal(1_800_000_000_000_000_000)
+    offset = split_part10(io.BytesIO(content)).dataset_offset
+    assert keep(archive, identity, sealed, offset, "2027-01-15T08:00:00.000000Z") is sealed
+    deletion.finish(archive, identity.tombstone_key)
+    assert read(archive, identity.key) == content
 
 
 def test_a_disk_that_fails_takes_nothing_that_was_stored_since(

@@ -72,6 +72,25 @@ def test_files_and_ledger() -> None:
     assert subject("1.2", stray) == "studies/1.2"
 
 
+@pytest.mark.parametrize("size", [20, 21])
+def test_a_row_of_a_file_that_was_deleted_is_none_of_the_one_stored_since(size: int) -> None:
+    rows = {**GOOD.rows, TWO: replace(GOOD.rows[TWO], file_time="2026-11-23T08:00:00.000001Z")}
+    again = File(size, settled=True, received_at="2026-11-23T09:00:00.000001Z")
+    files = {**GOOD.files, TWO: again}
+    assert changed(rows=rows, files=files, tombstones={TWO: True}) == [
+        Drift(Kind.FILE_WITHOUT_ROW, *TWO)
+    ]
+    # On its way through the functions.
+    files[TWO] = replace(again, settled=False)
+    assert changed(rows=rows, files=files, tombstones={TWO: False}) == []
+    # Indexed since; and where nothing was deleted, a size that differs is an alarm.
+    files[TWO] = again
+    indexed = {**GOOD.rows, TWO: replace(rows[TWO], size=size, file_time=again.received_at)}
+    assert changed(rows=indexed, files=files, tombstones={TWO: True}) == []
+    kinds = [one.kind for one in changed(rows=rows, files=files)]
+    assert kinds == ([Kind.OTHER_SIZE] if size != 20 else [])
+
+
 @pytest.mark.parametrize(
     "content",
     [stored("1.4"), stored("1.4", "1.5", "1.6"), stored("1.4", "1.6"), b"[\n{]", b"[]"],

@@ -132,8 +132,20 @@ def test_what_a_deletion_has_left_is_removed_by_the_next(stow: Stow) -> None:
     left = stow.function.archive / one.renditions / "1.2.840.10008.1.2.1.dcm"
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_bytes(b"?")
-    assert delete(stow, f"studies/{one.study_instance_uid}").status == 404
+    assert delete(stow, f"studies/{one.study_instance_uid}").status == 204, "it went on from there"
     assert not left.exists()
+    assert delete(stow, f"studies/{one.study_instance_uid}").status == 404
+
+
+def test_what_is_put_aside_and_was_never_stored_is_not_deleted(stow: Stow) -> None:
+    one, other = make_study(stow, 2)
+    never = f"{generate_uid()}"
+    aside = stow.function.archive / f"quarantine/{one.series.folder}/{never}.{'ab' * 32}.dcm"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.write_bytes(b"?")
+    assert delete(stow, f"{one.series.subject}/instances/{never}").status == 404
+    assert aside.exists()
+    assert {one.key, other.key} <= files(stow)
 
 
 def test_stored_again_it_is_there_again(stow: Stow) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from pacsless.events import InstanceStored
-from tests.deleting import delete
+from tests.deleting import delete, store_again
 from tests.site import Site
 
 Stored = list[InstanceStored]
@@ -117,4 +118,26 @@ def test_a_sweep_tells_of_what_nobody_was_told(
     assert images(site) == {one.sop_instance_uid: one.sop_instance_uid in gone for one in stored}
     ledger = site.sql("SELECT sop_instance_uid FROM instance WHERE tenant_id = :tenant")
     assert {row[0] for row in ledger} == {one.sop_instance_uid for one in stored} - gone
+    assert site.pipeline.dead == []
+
+
+@pytest.mark.parametrize("was_told", [True, False], ids=["of the deletion", "of neither"])
+def test_a_sweep_tells_of_what_was_stored_again(site: Site, *, was_told: bool) -> None:
+    stored = site.fill(3)
+    one = stored[0]
+    dataset = dcmread(site.archive.local_path(one.file_path))
+    deleted = delete(site.archive, one.identity)
+    dataset.PatientName, dataset.StudyDescription = "Roe^Richard", "Of another length"
+    again = store_again(site.archive, site.tenant, dataset)
+    if was_told:
+        site.pipeline.publish(deleted, "/tests")
+    assert again.file_size != one.file_size
+    found = site.reconcile(share=1.0)
+    assert "file-without-row" in found.drift and not any("other" in kind for kind in found.drift)
+    for _ in range(3):
+        site.reconcile(repair=True)
+    assert set(site.reconcile(share=1.0).drift) == set()
+    rows = site.sql("SELECT sop_instance_uid, sha256 FROM instance WHERE tenant_id = :tenant")
+    digests = {other.sop_instance_uid: other.sha256 for other in stored}
+    assert dict(rows) == digests | {again.sop_instance_uid: again.sha256}
     assert site.pipeline.dead == []
