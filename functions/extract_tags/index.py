@@ -9,7 +9,7 @@ nothing and finds the revisions it gave before, so it repeats the same events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from functions.extract_tags import sql
@@ -67,7 +67,7 @@ def index(
         with archive.open(identity.key) as file:
             return size_and_sha256(file)[1]
 
-    def read(series: SeriesIdentity) -> list[Tags]:
+    def read(series: SeriesIdentity) -> Iterator[Tags]:
         return tags_of(series, archive, settings, read_files)
 
     # What is neither read nor refused was deleted, as what an event says so of; and may
@@ -117,7 +117,9 @@ def write(
         If rows are about files that were deleted.
     """
     tags = [one.tags for one in reads]
-    write_patients(transaction, tags)
+    write_patients(
+        transaction, (((one.identity.tenant_id, one.patient_id), one.patient) for one in tags)
+    )
     changed = _write_studies(transaction, tags)
     # After the locks: of two batches on a study the later one gets the larger number.
     revision = int(transaction.run(sql.NEXT_REVISION)[0][0])

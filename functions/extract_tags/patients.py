@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from functions.extract_tags import sql
 from functions.extract_tags.rows import StudyKey, as_json, description
-from functions.extract_tags.tags import Description, Tags, best
+from functions.extract_tags.tags import Description, Level, best
 from pacsless.orthanc_ids import id_digest
 
 if TYPE_CHECKING:
@@ -21,9 +21,11 @@ _MOST_STUDIES: Final = 20
 """Studies of a patient that are read for another description: there are IDs that everybody has."""
 
 
-def write_patients(transaction: Transaction, tags: Sequence[Tags]) -> None:
-    """Write the patients of instances."""
-    found = best(((one.identity.tenant_id, one.patient_id), one.patient) for one in tags)
+def write_patients(
+    transaction: Transaction, stated: Iterable[tuple[PatientKey, Description]]
+) -> None:
+    """Write patients as instances state them."""
+    found = best(stated)
     ordered = sorted(found.items(), key=lambda item: item[0])
     transaction.run(sql.UPSERT_PATIENTS, rows=as_json(_row(*one) for one in ordered))
 
@@ -32,7 +34,7 @@ def forget_patients(
     transaction: Transaction,
     patients: Iterable[PatientKey],
     removed: Collection[str],
-    tags_of: Callable[[StudyKey], Sequence[Tags]],
+    described: Callable[[StudyKey], Mapping[Level, Description]],
 ) -> None:
     """Remove patients of whom there is no study; describe others anew whose instance is gone.
 
@@ -44,23 +46,22 @@ def forget_patients(
         Those of the studies that had instances removed.
     removed
         SOP Instance UIDs.
-    tags_of
-        Reads what there is of a study.
+    described
+        Reads how what there is of a study describes it.
     """
     rows = as_json({"tenant_id": one[0], "patient_id": one[1]} for one in sorted(patients))
     gone = transaction.run(sql.REMOVE_PATIENTS, rows=rows)
     if gone:
         ids = ({"tenant_id": t, "orthanc_id": f"\\x{id_digest(p).hex()}"} for t, p in gone)
         transaction.run(sql.FORGET_ORTHANC_IDS, rows=as_json(ids))
-    candidates: dict[PatientKey, list[Description]] = {}
+    candidates: list[tuple[PatientKey, Description]] = []
     for tenant, patient, described_by, study in transaction.run(
         sql.STUDIES_OF_PATIENTS, rows=rows, most=_MOST_STUDIES
     ):
         if described_by in removed:
-            candidates.setdefault((tenant, patient), []).extend(
-                one.patient for one in tags_of((tenant, study)) if one.patient_id == patient
-            )
-    found = best((key, one) for key, every in candidates.items() for one in every)
+            left = described((tenant, study)).get(("patient", patient))
+            candidates += [((tenant, patient), left)] if left else []
+    found = best(candidates)
     if found:
         rows = as_json(_row(*one) for one in sorted(found.items(), key=lambda item: item[0]))
         transaction.run(sql.UPDATE_PATIENTS, rows=rows)

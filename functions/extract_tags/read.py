@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -99,15 +99,13 @@ def _file_of(event: InstanceStored, archive: Archive) -> Stat | None:
 
 def tags_of(
     series: SeriesIdentity, archive: Archive, settings: Settings, read_files: ReadFiles | None
-) -> list[Tags]:
-    """Return what the index keeps of every file there is of a series."""
+) -> Iterator[Tags]:
+    """Yield what the index keeps of every file there is of a series, one at a time."""
     made = describe_series(archive, series, settings, read_files=read_files)
-    found = []
     for line in document.lines(made.content):
         attributes: Json = loads(line)
         identity = InstanceIdentity(series.tenant_id, *document.identifiers_of(attributes))
-        found.append(read_tags(identity, attributes))
-    return found
+        yield read_tags(identity, attributes)
 
 
 def _attributes(

@@ -7,7 +7,7 @@ the files there are, as if the others had never come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,14 @@ from functions.extract_tags.rows import (
     study_key,
     study_row,
 )
-from functions.extract_tags.tags import Tags, best, merge_patient_ids
+from functions.extract_tags.tags import (
+    Description,
+    Level,
+    Tags,
+    best,
+    describe_levels,
+    merge_patient_ids,
+)
 from pacsless.events import Event, InstanceUnindexed
 from pacsless.identity import InstanceIdentity, SeriesIdentity
 from pacsless.states import STATES, series_gone, series_revised
@@ -31,8 +38,8 @@ from pacsless.times import iso_time
 if TYPE_CHECKING:
     from pacsless.postgres import Row, Transaction
 
-Read = Callable[[SeriesIdentity], Sequence[Tags]]
-"""Reads what there is of a series."""
+Read = Callable[[SeriesIdentity], Iterable[Tags]]
+"""Reads what there is of a series, one instance at a time: they do not fit into memory together."""
 
 
 def remove(
@@ -60,7 +67,7 @@ def remove(
     }
     if not removed:
         return
-    _Removal(transaction, removed, revision, cache(read)).follow(locked)
+    _Removal(transaction, removed, revision, read).follow(locked)
 
 
 def _study(one: InstanceIdentity | SeriesIdentity) -> StudyKey:
@@ -78,7 +85,8 @@ class _Removal:
         read: Read,
     ) -> None:
         self._run = transaction.run
-        self._transaction, self._revision, self._read = transaction, revision, read
+        self._transaction, self._revision = transaction, revision
+        self._described = cache(lambda series: describe_levels(read(series)))
         self._sops = {one.sop_instance_uid for one in removed}
         self._series = sorted({one.series for one in removed})
         self._studies = {_study(one) for one in self._series}
@@ -102,7 +110,7 @@ class _Removal:
             self._run(sql.TOUCH_STUDIES, rows=rows, revision=self._revision)
         self._run(sql.TOUCH_SERIES, rows=series, revision=self._revision)
         patients = {(row[0], patient) for row in affected for patient in row[2]}
-        forget_patients(self._transaction, patients, self._sops, self._tags_of)
+        forget_patients(self._transaction, patients, self._sops, self._described_study)
 
     def _describe(self, studies: Sequence[Row]) -> set[StudyKey]:
         """Describe studies and series anew that a removed instance described."""
@@ -111,19 +119,20 @@ class _Removal:
             key = (tenant, study)
             for uid, described_series in self._series_of(key):
                 series = SeriesIdentity(tenant, study, uid)
-                if described_series in self._sops and (tags := self._read(series)):
-                    (one,) = best((series, one.series) for one in tags).values()
-                    rows = as_json([series_row(series, one, self._revision)])
+                if described_series in self._sops and (left := self._described(series)):
+                    rows = as_json([series_row(series, left["series", uid], self._revision)])
                     self._run(sql.UPDATE_SERIES, rows=rows)
                     changed.add(key)
             # Another may have stated one of several Patient IDs.
             if described_by not in self._sops and len(patient_ids) < 2:
                 continue
-            if tags := self._tags_of(key):
-                write_patients(self._transaction, tags)
-                (one,) = best((key, one.study) for one in tags).values()
-                everyone = merge_patient_ids(one.patient_id for one in tags)
-                self._run(sql.UPDATE_STUDIES, rows=as_json([study_row(key, one, everyone)]))
+            if left := self._described_study(key):
+                patients = {name: one for (level, name), one in left.items() if level == "patient"}
+                write_patients(
+                    self._transaction, (((tenant, name), one) for name, one in patients.items())
+                )
+                row = study_row(key, left["study", ""], merge_patient_ids(patients))
+                self._run(sql.UPDATE_STUDIES, rows=as_json([row]))
                 changed.add(key)
         return changed
 
@@ -131,9 +140,9 @@ class _Removal:
         found = self._run(sql.SERIES_OF_STUDIES, rows=as_json([study_key(study)]))
         return [(uid, described_by) for _, _, uid, described_by in found]
 
-    def _tags_of(self, study: StudyKey) -> list[Tags]:
+    def _described_study(self, study: StudyKey) -> dict[Level, Description]:
         every = (SeriesIdentity(*study, uid) for uid, _ in self._series_of(study))
-        return [one for series in every for one in self._read(series)]
+        return best(pair for series in every for pair in self._described(series).items())
 
 
 def removal_events(

@@ -94,6 +94,23 @@ def best(descriptions: Iterable[tuple[D, Description]]) -> dict[D, Description]:
     return found
 
 
+Level = tuple[str, str]
+"""``("series", UID)``, ``("study", "")`` or ``("patient", Patient ID)``."""
+
+
+def describe_levels(tags: Iterable[Tags]) -> dict[Level, Description]:
+    """Say how instances of a study describe its levels; more is held of one at a time only."""
+    return best(
+        pair
+        for one in tags
+        for pair in (
+            (("series", one.identity.series_instance_uid), one.series),
+            (("study", ""), one.study),
+            (("patient", one.patient_id), one.patient),
+        )
+    )
+
+
 def merge_patient_ids(*lists: Iterable[str]) -> list[str]:
     """Every Patient ID a study's instances state, sorted; the lowest if there are very many."""
     return sorted({one for ids in lists for one in ids})[:_MOST_PATIENT_IDS]

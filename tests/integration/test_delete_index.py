@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, generate_uid
 
 from functions.build_metadata.build import build
+from functions.extract_tags.tags import Tags, read_tags
 from functions.orthanc.ids import Ids
 from functions.transcode.rendition import make_rendition
 from pacsless.archive.files import FileArchive
@@ -23,9 +26,10 @@ from pacsless.events import (
     InstanceIndexed,
     InstanceStored,
     InstanceUnindexed,
+    Json,
     SeriesRevised,
 )
-from pacsless.identity import SeriesIdentity, study_metadata_key
+from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from tests.deleting import delete, store_again
 from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store
@@ -153,6 +157,35 @@ def test_the_rest_is_described_as_if_it_had_never_come(
     assert (kept.number_of_study_related_series, kept.number_of_study_related_instances) == (1, 2)
     assert kept.revision == kept.study_revision, "it tells of the study, which has changed"
     assert (gone.number_of_series_related_instances, gone.number_of_study_related_series) == (0, 1)
+
+
+class Watched(dict[str, Any]):
+    """An instance's DICOM JSON of which is known whether it is still held."""
+
+
+def test_what_is_left_is_read_one_instance_at_a_time(
+    indexer: Index, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred kilobytes each, of up to twenty studies, are more than a worker may hold."""
+    datasets = slices(60)
+    datasets[0].PatientComments = "states more"
+    stored = [store(indexer.archive, tenant, one) for one in datasets]
+    indexer(*stored)
+    held: weakref.WeakValueDictionary[str, Watched] = weakref.WeakValueDictionary()
+    most = 0
+
+    def read(identity: InstanceIdentity, document: Json) -> Tags:
+        nonlocal most
+        tags = read_tags(identity, document)
+        watched = held[identity.key] = Watched(tags.dicom_json)
+        most = max(most, len(held))
+        return replace(tags, dicom_json=watched)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("functions.extract_tags.read.read_tags", read)
+        indexer(*delete(indexer.archive, stored[0].identity))
+    assert 0 < most <= 3
+    assert state(indexer, tenant) == as_if_never(indexer, *datasets[1:])
 
 
 def test_a_patient_of_other_studies_stays(indexer: Index, tenant: str) -> None:
