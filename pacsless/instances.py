@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
@@ -15,6 +16,7 @@ from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, 
 from pacsless.errors import BadRequest, InvalidIdentity, NotAcceptable, NotFound, Unprocessable
 from pacsless.frame_index import FrameIndex
 from pacsless.identity import InstanceIdentity, valid_uid
+from pacsless.tombstones import is_of_deleted
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive, Stat
@@ -137,10 +139,11 @@ def open_explicit(archive: Archive, stored: Stored) -> BinaryIO:
     Unprocessable
         If it cannot be converted.
     """
-    try:
-        return archive.open(stored.identity.rendition_key(EXPLICIT_VR_LITTLE_ENDIAN))
-    except NotFound:
-        spool = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115 - returned
+    made = archive.stat(stored.identity.rendition_key(EXPLICIT_VR_LITTLE_ENDIAN))
+    if made is not None and not is_of_deleted(archive, stored.identity, made):
+        with suppress(NotFound):
+            return archive.open(made.key, made)
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOLED)  # noqa: SIM115 - returned
     try:
         with archive.open(stored.identity.key) as original:
             explicit_le.convert(original, spool.write, limits=_AT_ONCE)

@@ -31,6 +31,14 @@ def is_file_deleted(archive: Archive, identity: InstanceIdentity, received_at: s
     return tombstone is not None and tombstone.received_at == received_at
 
 
+def is_of_deleted(archive: Archive, identity: InstanceIdentity, made: Stat) -> bool:
+    """Whether something was made of a file that was deleted since, and another has its name."""
+    if not is_deleted(archive, identity):
+        return False
+    stat = archive.stat(identity.key)
+    return stat is not None and made.kept <= stat.kept
+
+
 def tombstones(archive: Archive, series: SeriesIdentity) -> set[str]:
     """SOP Instance UIDs of what was deleted of a series at some time."""
     prefix = f"{series.tombstones}/"

@@ -24,7 +24,7 @@ from pacsless.events import (
     InstanceConverted,
 )
 from pacsless.times import iso_time
-from pacsless.tombstones import is_deleted
+from pacsless.tombstones import is_deleted, is_of_deleted
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive
@@ -106,6 +106,9 @@ def _rendition(
     if before is None and is_deleted(archive, request.identity):
         return None
     made = archive.stat(key)
+    if made is not None and is_of_deleted(archive, request.identity, made):
+        archive.remove(key)
+        made = None
     if made is not None:
         with archive.open(key) as file:
             return *size_and_sha256(file), iso_time(datetime.fromtimestamp(made.modified, UTC))

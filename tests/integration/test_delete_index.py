@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, generate_uid
 
@@ -22,6 +23,7 @@ from pacsless.changes import read
 from pacsless.errors import Unprocessable
 from pacsless.events import (
     InstanceConversionRequested,
+    InstanceConverted,
     InstanceDeleted,
     InstanceIndexed,
     InstanceStored,
@@ -30,6 +32,8 @@ from pacsless.events import (
     SeriesRevised,
 )
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
+from pacsless.instances import find_instance, open_explicit
+from pacsless.storage import deletion
 from tests.deleting import delete, store_again
 from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store
@@ -321,3 +325,36 @@ def test_a_deleted_instance_is_not_converted(indexer: Index, tenant: str) -> Non
     delete(indexer.archive, stored.identity)
     assert make_rendition(request, indexer.archive) is None
     assert not list(indexer.archive.list(f"{stored.identity.renditions}/"))
+
+
+def test_a_rendition_is_of_the_file_that_is_there(
+    indexer: Index, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is stored before what was made of the deleted one is removed."""
+    archive = indexer.archive
+    dataset = make_dataset(pixels=b"\1" * 8)
+
+    def requested(stored: InstanceStored) -> InstanceConversionRequested:
+        (found,) = [one for one in indexer(stored) if isinstance(one, InstanceConversionRequested)]
+        return found
+
+    def pixels(identity: InstanceIdentity) -> bytes:
+        stored = find_instance(archive, *identity.key.removesuffix(".dcm").split("/"))
+        with open_explicit(archive, stored) as file:
+            found: bytes = dcmread(file).PixelData
+            return found
+
+    first = store(archive, tenant, dataset, ExplicitVRBigEndian)
+    assert make_rendition(requested(first), archive) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion, "clean_series", lambda *_: True)
+        (deleted,) = delete(archive, first.identity)
+    indexer(deleted)
+    dataset.PixelData = b"\2" * 8
+    again = store(archive, tenant, dataset, ExplicitVRBigEndian)
+    assert list(archive.list(f"{again.identity.renditions}/"))
+    assert pixels(again.identity) == dataset.PixelData
+    made = make_rendition(requested(again), archive)
+    assert isinstance(made, InstanceConverted)
+    assert dcmread(archive.local_path(made.rendition_path)).PixelData == dataset.PixelData
+    assert pixels(again.identity) == dataset.PixelData
