@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from pydicom.dataset import Dataset
 
 from pacsless.archive.files import FileArchive
+from pacsless.codec import time_at
 from pacsless.events import InstanceDeleted, InstanceStored
 from pacsless.identity import InstanceIdentity
 from pacsless.outbox import Outbox
@@ -43,4 +45,4 @@ def store_again(archive: FileArchive, tenant: str, dataset: Dataset) -> Instance
     path = archive.local_path(event.file_path)
     received = RECEIVED_NS + next(_LATER) * 3_600_000_000_000
     os.utime(path, ns=(received, received))
-    return event
+    return replace(event, received_at=time_at(received))

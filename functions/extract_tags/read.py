@@ -51,16 +51,20 @@ def read_batch(
     Unprocessable
         If there is no such file, it is another one, or it is no DICOM.
     """
-    events: dict[InstanceIdentity, InstanceStored] = {}
+    told: dict[InstanceIdentity, list[InstanceStored]] = {}
     for event in batch:
-        before = events.setdefault(event.identity, event)
-        if before.sha256 != event.sha256:
+        told.setdefault(event.identity, []).append(event)
+        if told[event.identity][0].sha256 != event.sha256:
             raise Unprocessable("two-digests", "two events of the batch disagree about one file")
+    events: dict[InstanceIdentity, InstanceStored] = {}
     files: dict[str, dict[InstanceIdentity, Stat]] = {}
-    for identity in sorted(events):
-        file = _file_of(events[identity], archive)
-        if file is not None:
-            files.setdefault(identity.tenant_id, {})[identity] = file
+    for identity in sorted(told):
+        for event in told[identity]:
+            file = _file_of(event, archive)
+            if file is not None:
+                events[identity] = event
+                files.setdefault(identity.tenant_id, {})[identity] = file
+                break
     found = []
     for tenant, ours in files.items():
         left = read_files.find(tenant, list(ours.values())) if read_files else {}
@@ -89,7 +93,9 @@ def _file_of(event: InstanceStored, archive: Archive) -> Stat | None:
         raise Unprocessable("file-path", "FilePath is not the path of the instance")
     file = archive.stat(key)
     if file is not None and file.size == event.file_size:
-        return file
+        # A file's own event states its time, and that of a duplicate a later one.
+        is_older = event.received_at < received_at(file)
+        return None if is_older and is_deleted(archive, event.identity) else file
     if is_deleted(archive, event.identity):
         return None
     if file is None:

@@ -223,7 +223,12 @@ def test_stored_again_in_any_order_of_events(indexer: Index, same: bool) -> None
                 except Unprocessable:  # the trigger halves the batch
                     for one in ordered[start:end]:
                         indexer(one)
-            assert state(indexer, tenant) == as_if_never(indexer, dataset), (order, cut)
+            expected = as_if_never(indexer, dataset)
+            expected["instance"][0] |= {
+                "received_at": again.received_at.replace("Z", "+00:00"),
+                "created_date": again.received_at[:10],
+            }
+            assert state(indexer, tenant) == expected, (order, cut)
             assert feed(indexer, tenant)[-1][1] == "current", (order, cut)
             before = indexer.state(tenant), indexer.revisions(tenant)
             for one in [*events, *events]:
