@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import urllib3
 from jsonschema import Draft202012Validator, FormatChecker
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
 
 from pacsless.bus import Consumer, Message
 from pacsless.events import EVENTS, TOPICS
@@ -28,14 +29,24 @@ def emitted(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Messag
     """Every record on every topic, after something of each kind has happened."""
     folder = tmp_path_factory.mktemp("emitted")
     _, paths = write_series(folder, 2)
-    # Big Endian and Deflated make conversions; a repeat and a broken file make log events.
+    # Big Endian and Deflated make conversions, several compressed frames an index of them; a
+    # repeat and a broken file make log events.
     broken = folder / "broken.dcm"
     broken.write_bytes(paths[0].read_bytes()[:300])
     for number, syntax in enumerate((ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)):
         paths.append(folder / f"converted-{number}.dcm")
         paths[-1].write_bytes(encode(make_dataset(pixels=bytes(8)), syntax))
+    frames = make_dataset(NumberOfFrames=2, BitsAllocated=8, BitsStored=8, HighBit=7)
+    frames.PixelData = encapsulate([bytes(64), bytes(64)])
+    frames["PixelData"].VR = "OB"
+    frames["PixelData"].is_undefined_length = True
+    paths.append(folder / "frames.dcm")
+    paths[-1].write_bytes(encode(frames, RLELossless))
     send(stack, *paths)
     send(stack, *paths, broken)
+    eventually(lambda: quiet(stack), within=120)
+    deleted = f"{stack.url}/dicom-web/studies/{frames.StudyInstanceUID}"
+    assert urllib3.request("DELETE", deleted).status == 204
     urllib3.request("GET", f"{stack.url}/dicom-web/studies")
     eventually(lambda: quiet(stack), within=120)
 

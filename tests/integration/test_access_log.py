@@ -42,7 +42,7 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
         "LISTEN": f"127.0.0.1:{port}", "NGINX_USER": "root", "STATE_DIR": str(tmp_path),
         "ERROR_LOG": "stderr", "ACCESS_LOG": str(tmp_path / "access.log"),
         "ARCHIVE_ROOT": str(tmp_path), "VIEWER_ROOT": str(tmp_path), "DEFAULT_TENANT": "default",
-        "CAPABILITIES": str(tmp_path),
+        "CAPABILITIES": str(tmp_path), "DELETE": "off",
         **dict.fromkeys((name.upper() for name in FUNCTIONS), f"127.0.0.1:{nowhere}"),
         **UNCHECKED,
     }  # fmt: skip
