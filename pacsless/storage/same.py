@@ -15,6 +15,8 @@ from pacsless.storage.deletion import remove_deleted
 from pacsless.tombstones import is_file_deleted
 
 _BLOCK: Final = 1 << 20
+_TRIES: Final = 16
+"""To take a key whose file is deleted each time; a link that leads nowhere is no file, ever."""
 
 
 def keep(
@@ -44,7 +46,7 @@ def keep(
     ArchiveUnavailable
         If the store refuses.
     """
-    while True:
+    for _ in range(_TRIES):
         try:
             archive.keep(sealed, identity.key)
         except AlreadyKept:
@@ -62,6 +64,7 @@ def keep(
             return sealed
         else:
             return sealed
+    raise ArchiveUnavailable("key-taken", "the key is taken by something that cannot be read")
 
 
 def compare(archive: Archive, key: str, sealed: Sealed, data_set_offset: int) -> Sealed | None:
