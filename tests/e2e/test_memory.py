@@ -13,6 +13,7 @@ import urllib3
 from bench.parts import peak_memory
 from pacsless.functions import load_functions
 from tests.dicom_files import SAMPLES, bundled
+from tests.e2e.conftest import Stack, temporary_stack
 from tests.e2e.test_samples import quiet, send
 from tests.eventually import eventually
 
@@ -20,6 +21,13 @@ MOST = 256.0
 """MiB."""
 HTTP = urllib3.PoolManager(maxsize=8, timeout=120, retries=False)
 EXPLICIT = "transfer-syntax=1.2.840.10008.1.2.1"
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack of its own: other tests send the same instances, encoded anew."""
+    with temporary_stack(request, {"PACSLESS_RECONCILE_REPAIR": "no"}) as running:
+        yield running
 
 
 def some() -> Iterator[Path]:
