@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import urllib3
 
 from bench.parts import peak_memory
@@ -17,6 +18,7 @@ from tests.e2e.conftest import Stack, temporary_stack
 from tests.e2e.test_samples import quiet, send
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.timeout(900)
 MOST = 256.0
 """MiB."""
 HTTP = urllib3.PoolManager(maxsize=8, timeout=120, retries=False)
