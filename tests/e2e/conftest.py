@@ -128,6 +128,5 @@ def temporary_stack(request: pytest.FixtureRequest, environ: dict[str, str]) -> 
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """One stack for all tests that do not break it."""
     # A sweep that announces things at any moment would change what tests count.
-    environ = {"PACSLESS_RECONCILE_REPAIR": "no", "PACSLESS_DELETE": "yes"}
-    with temporary_stack(request, environ) as running:
+    with temporary_stack(request, {"PACSLESS_RECONCILE_REPAIR": "no"}) as running:
         yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,21 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLE
 
 from pacsless.bus import Consumer, Message
 from pacsless.events import EVENTS, TOPICS
+from tests.e2e.conftest import Stack, temporary_stack
 from tests.e2e.test_samples import quiet, send
 from tests.eventually import eventually
 from tests.instances import encode, make_dataset, write_series
 
 ROOT = Path(__file__).parents[2]
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}/[0-9.]{0,64}")
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack of its own, where something may be deleted that others would count."""
+    environ = {"PACSLESS_RECONCILE_REPAIR": "no", "PACSLESS_DELETE": "yes"}
+    with temporary_stack(request, environ) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

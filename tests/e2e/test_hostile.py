@@ -73,7 +73,7 @@ def test_what_is_sent_beside_hostile_files_arrives(stack: Any, tmp_path: Path) -
             assert answer.status == 200, one["path"]
     after = {part["name"]: part["pid"] for part in stack.status()["parts"]}
     assert after["scp-gateway"] == before["scp-gateway"], "the gateway was never restarted"
-    known = {"default", "metadata", "renditions", "tombstones", "quarantine", ".incoming"}
+    known = {"default", "metadata", "renditions", "quarantine", ".incoming"}
     assert {path.name for path in stack.archive_root.iterdir()} <= known
     assert not list(stack.archive_root.parent.glob("*.dcm"))
 
