@@ -167,11 +167,11 @@ def _send_decoded(
     chosen: Representation,
 ) -> Response:
     # The decoders are for few requests, and too large for every cold start.
-    from pacsless.rendering.uncompressed import native_frame, open_decodable, sent
+    from pacsless.rendering.uncompressed import first_frame, native_frame, open_decodable, sent
 
     opened = open_decodable(archive, cache, stored)
     try:
-        first = [native_frame(opened, wanted[0])[0]]  # what cannot be decoded is refused at once
+        first = [first_frame(opened, wanted[0])[0]]  # what cannot be decoded is refused at once
         length = len(first[0])
 
         def body(number: int) -> Iterator[bytes]:

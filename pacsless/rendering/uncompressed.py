@@ -31,7 +31,7 @@ from pacsless.dicom.explicit_le import file_meta_of
 from pacsless.dicom.header import PIXEL_DATA, read_header
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.transfer_syntaxes import CODESTREAMS, EXPLICIT_VR_LITTLE_ENDIAN
-from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
+from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError, Unprocessable
 from pacsless.extent import Extent
 from pacsless.rendering.image import integer
 from pacsless.rendering.native import native_length, to_native
@@ -139,6 +139,24 @@ def native_frame(opened: Opened, number: int) -> tuple[bytes, str]:
     return data, photometric
 
 
+def first_frame(opened: Opened, number: int) -> tuple[bytes, str]:
+    """Decode the frame an answer begins with.
+
+    Raises
+    ------
+    NotAcceptable
+        If it is damaged, too: it can be had as it is stored.
+    """
+    try:
+        return native_frame(opened, number)
+    except Unprocessable as error:
+        raise _not_here(error) from None
+
+
+def _not_here(error: PacslessError) -> NotAcceptable:
+    return NotAcceptable(error.code, f"the instance cannot be decoded here: {error.message}")
+
+
 def open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
     """Open an image to be decoded.
 
@@ -152,9 +170,7 @@ def open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
     try:
         return open_image(archive, cache, stored)
     except (BadRequest, NotFound) as error:
-        raise NotAcceptable(
-            error.code, f"the instance cannot be decoded here: {error.message}"
-        ) from None
+        raise _not_here(error) from None
 
 
 def open_uncompressed(archive: Archive, cache: Cache, stored: Stored) -> Uncompressed:
@@ -178,7 +194,7 @@ def open_uncompressed(archive: Archive, cache: Cache, stored: Stored) -> Uncompr
     file.close()
     opened = open_decodable(archive, cache, stored)
     try:
-        first, photometric = native_frame(opened, 1)
+        first, photometric = first_frame(opened, 1)
         frames = opened.table.number_of_frames
         total = frames * len(first)
         if total > _LONGEST:
