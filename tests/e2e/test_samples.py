@@ -186,7 +186,7 @@ def test_dciodvfy_finds_nothing_new(
 
 
 OF_RLE_ONLY = {"YBR_FULL-RLE.dcm"}
-"""Ultrasound may be YBR_FULL in RLE only (PS3.3 §C.8.5.6.1.2); decoding leaves the colours alone."""
+"""Ultrasound may be YBR_FULL in RLE only; decoding leaves the colours as they are."""
 UNREADABLE = "Error - Dicom dataset read failed"
 
 
