@@ -101,6 +101,12 @@ class SeriesIdentity:
             f"metadata/{self.tenant_id}/{self.study_instance_uid}/{self.series_instance_uid}.json"
         )
 
+    def instance(self, sop_instance_uid: str) -> InstanceIdentity:
+        """Return an instance of the series."""
+        return InstanceIdentity(
+            self.tenant_id, self.study_instance_uid, self.series_instance_uid, sop_instance_uid
+        )
+
 
 def study_metadata_key(tenant_id: str, study_instance_uid: str) -> str:
     """Archive key of a study's prebuilt DICOM JSON."""

@@ -205,9 +205,7 @@ def _describe_files(
     entries, read, unreadable = [], [], 0
     try:
         for uid, file in files.items():
-            identity = InstanceIdentity(
-                series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
-            )
+            identity = series.instance(uid)
             if file.key in left:
                 attributes, line = left[file.key]
                 entries.append(document.Entry(*document.order_of(attributes), line))

@@ -17,7 +17,7 @@ from functions.stow_rs.asked import remote_address
 from functions.stow_rs.storing import Storing
 from pacsless.archive import Archive
 from pacsless.errors import BadRequest, NotFound, Unavailable
-from pacsless.identity import InstanceIdentity, SeriesIdentity
+from pacsless.identity import SeriesIdentity
 from pacsless.metadata import originals
 from pacsless.outbox import Intent
 from pacsless.settings import Settings
@@ -80,12 +80,7 @@ def _delete_some(
 ) -> bool:
     """Delete instances of a series; return whether there was anything of them."""
     service = storing.service
-    identities = [
-        InstanceIdentity(
-            series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
-        )
-        for uid in uids
-    ]
+    identities = [series.instance(uid) for uid in uids]
     tasks: list[Future[Intent | None]] = [
         storing.deleting.submit(deletion.delete, service.archive, service.outbox, one, deleter)
         for one in identities

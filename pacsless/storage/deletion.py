@@ -107,10 +107,7 @@ def clean_series(archive: Archive, series: SeriesIdentity, deleted: Collection[s
     """
     found = False
     for uid in deleted:
-        identity = InstanceIdentity(
-            series.tenant_id, series.study_instance_uid, series.series_instance_uid, uid
-        )
-        for stat in archive.list(f"{identity.renditions}/"):
+        for stat in archive.list(f"{series.instance(uid).renditions}/"):
             archive.remove(stat.key)
             found = True
     for stat in archive.list(f"quarantine/{series.folder}/"):
