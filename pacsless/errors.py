@@ -79,3 +79,8 @@ class NotAcceptable(PacslessError):
     """None of the media types the client accepts can be produced."""
 
     status = HTTPStatus.NOT_ACCEPTABLE
+
+    @classmethod
+    def so(cls, error: PacslessError) -> NotAcceptable:
+        """Say that an instance has no such form: its file is as its sender made it."""
+        return cls(error.code, f"the instance cannot be sent so: {error.message}")

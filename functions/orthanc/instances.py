@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from werkzeug.wrappers import Response
 
@@ -14,7 +14,13 @@ from pacsless.dicom.dicom_json import find_bulk_data
 from pacsless.dicom.header import Header, read_header
 from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
 from pacsless.extent import Extent, extent_response, value_extent
-from pacsless.instances import find_instance, frame_table, open_servable, stored_syntax
+from pacsless.instances import (
+    Stored,
+    find_instance,
+    frame_table,
+    open_servable,
+    stored_syntax,
+)
 from pacsless.negotiation import DICOM, Representation
 from pacsless.rendering.opened import open_image
 from pacsless.rendering.parameters import (
@@ -77,9 +83,7 @@ class Instance:
             If the value cannot be sent: it is a sequence of fragments, or cut short.
         """
         steps, _ = path_of(path)
-        stored = find_instance(self.archive, self.identity.tenant_id, *self.identity.uids)
-        syntax = stored_syntax(self.archive, self.cache, stored)
-        file = open_servable(self.archive, stored, syntax)
+        _, _, file = self._open()
         try:
             header = read_header(file)
             listed = children(header, steps)
@@ -88,19 +92,26 @@ class Instance:
                 return extent_response(self.request, extent, _OCTETS)
         except Unprocessable as error:
             file.close()
-            raise _no_form(error) from None
+            raise NotAcceptable.so(error) from None
         except BaseException:
             file.close()
             raise
         file.close()
         return listed
 
+    def _stored(self) -> Stored:
+        return find_instance(self.archive, self.identity.tenant_id, *self.identity.uids)
+
+    def _open(self) -> tuple[Stored, str, BinaryIO]:
+        stored = self._stored()
+        syntax = stored_syntax(self.archive, self.cache, stored)
+        return stored, syntax, open_servable(self.archive, stored, syntax)
+
     def number_of_frames(self) -> int:
         """Return how many frames there are; none if it has no pixels."""
-        stored = find_instance(self.archive, self.identity.tenant_id, *self.identity.uids)
-        syntax = stored_syntax(self.archive, self.cache, stored)
         try:
-            with open_servable(self.archive, stored, syntax) as file:
+            stored, syntax, file = self._open()
+            with file:
                 return frame_table(self.archive, file, stored, syntax, self.cache).number_of_frames
         except (NotFound, Unprocessable):
             return 0
@@ -108,9 +119,7 @@ class Instance:
     def raw_frame(self, frame: str) -> Response:
         """Send a frame as it lies in the file."""
         number = _frame(frame)
-        stored = find_instance(self.archive, self.identity.tenant_id, *self.identity.uids)
-        syntax = stored_syntax(self.archive, self.cache, stored)
-        file = open_servable(self.archive, stored, syntax)
+        stored, syntax, file = self._open()
         try:
             table = frame_table(self.archive, file, stored, syntax, self.cache)
             if number > table.number_of_frames:
@@ -118,7 +127,7 @@ class Instance:
             extent = Extent(file, table.ranges(number))
         except Unprocessable as error:
             file.close()
-            raise _no_form(error) from None
+            raise NotAcceptable.so(error) from None
         except BaseException:
             file.close()
             raise
@@ -128,21 +137,16 @@ class Instance:
         """Render a frame, the representative one if none is named."""
         chosen = self.request.accepted(PICTURES)
         asked = self.request.http.args
-        stored = find_instance(self.archive, self.identity.tenant_id, *self.identity.uids)
+        stored = self._stored()
         try:
             with open_image(self.archive, self.cache, stored) as opened:
                 parameters = _rendering(asked, opened.image.columns, opened.image.rows)
                 number = _frame(frame) if frame else opened.representative
                 data = render(opened, number, parameters, chosen.media_type, thumbnail=False)
         except Unprocessable as error:
-            raise _no_form(error) from None
+            raise NotAcceptable.so(error) from None
         headers = {**PRIVATE, "Vary": "Accept"}
         return Response(data, 200, headers, content_type=chosen.media_type)
-
-
-def _no_form(error: Unprocessable) -> NotAcceptable:
-    """The file is as its sender made it: that it has no such form is no fault here."""
-    return NotAcceptable(error.code, f"the instance cannot be sent so: {error.message}")
 
 
 def _frame(text: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack
 from typing import Final
 
@@ -10,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from pacsless.archive import Archive
 from pacsless.cache import Cache
-from pacsless.conditional import conditional
+from pacsless.conditional import conditional, tag_of
 from pacsless.errors import PacslessError, Unprocessable
 from pacsless.extent import VARY
 from pacsless.instances import Stored
@@ -46,9 +45,10 @@ def send_other(
         if chosen in REPORTS:
             http = request.http
             require_utf8(http.args.get("charset") or http.headers.get("Accept-Charset", ""))
-        tag = hashlib.sha256(f"{_VERSION} {stored.version} {chosen.media_type}".encode())
         vary = {"Vary": "Accept, Accept-Charset"} if chosen in REPORTS else VARY
-        headers, current = conditional(request, vary, tag.hexdigest()[:32])
+        headers, current = conditional(
+            request, vary, tag_of(_VERSION, stored.version, chosen.media_type)
+        )
         if current:
             return current
         response = other.rendered(request, chosen, headers, cache)

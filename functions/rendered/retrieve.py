@@ -8,7 +8,6 @@ thumbnail is always one picture.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +19,7 @@ from functions.rendered.capabilities import PARTS
 from functions.rendered.other import send_other
 from pacsless.archive import Archive
 from pacsless.cache import Cache
-from pacsless.conditional import PRIVATE, conditional
+from pacsless.conditional import PRIVATE, conditional, tag_of
 from pacsless.dicomweb import instance_url
 from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError
 from pacsless.instances import Stored, find_instance, find_instances, parse_frame_list
@@ -188,14 +187,9 @@ def _send_one(
     """Send one picture; of several instances, of the first that has one."""
     media_type = asked.chosen.media_type
     # Of what is asked and of the versions of files: known before anything is decoded.
-    digest = hashlib.sha256(
-        repr((_VERSION, thumbnail, frame, asked.parameters, media_type)).encode()
-    )
-    for one in found:
-        digest.update(f"{one.version}\n".encode())
-    headers, current = conditional(
-        asked.request, asked.headers | _REVALIDATED, digest.hexdigest()[:32]
-    )
+    versions = [one.version for one in found]
+    tag = tag_of(_VERSION, thumbnail, frame, asked.parameters, media_type, versions)
+    headers, current = conditional(asked.request, asked.headers | _REVALIDATED, tag)
     if current:
         return current
     targets = [(one, () if frame is None else (frame,)) for one in candidates(found)]

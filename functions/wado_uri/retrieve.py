@@ -7,7 +7,6 @@ searched for. The representations of an instance are those of its category
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from functions.wado_uri.parameters import Asked, parse
 from functions.wado_uri.pseudonyms import PseudonymKey
 from pacsless.archive import Archive
 from pacsless.cache import Cache
-from pacsless.conditional import PRIVATE, conditional
+from pacsless.conditional import PRIVATE, conditional, tag_of
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
 from pacsless.errors import BadRequest, NotAcceptable, PacslessError, Unprocessable
@@ -77,8 +76,7 @@ class _Retrieval:
 
     def conditional(self, *about: object) -> tuple[dict[str, str], Response | None]:
         """Return the headers of an answer made of the file and of these, and 304 if that is it."""
-        made = repr((_VERSION, self.asked, self.stored.version, *about))
-        tag = hashlib.sha256(made.encode()).hexdigest()[:32]
+        tag = tag_of(_VERSION, self.asked, self.stored.version, *about)
         return conditional(self.request, self.headers, tag)
 
 
@@ -92,10 +90,7 @@ def retrieve_wado_uri(
     try:
         return _send_dicom(retrieval) if asked.is_dicom else _send_chosen(retrieval)
     except Unprocessable as error:
-        # The file is as its sender made it: that it has no such form is no fault here.
-        raise NotAcceptable(
-            error.code, f"the instance cannot be sent so: {error.message}"
-        ) from None
+        raise NotAcceptable.so(error) from None
 
 
 def _send_chosen(retrieval: _Retrieval) -> Response:

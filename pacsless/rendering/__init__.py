@@ -1,5 +1,5 @@
 """Frames of DICOM images as pictures: decoding, the grey scale pipeline, encoding.
 
-`render.open_image` and `render.render` are for functions; what they are made of
-is pure.
+Functions open an instance by `opened`, `uncompressed` or `other`, and have a frame drawn
+by `render`; what these are made of is pure.
 """

@@ -31,7 +31,7 @@ from pacsless.dicom.explicit_le import file_meta_of
 from pacsless.dicom.header import PIXEL_DATA, read_header
 from pacsless.dicom.part10 import split_part10
 from pacsless.dicom.transfer_syntaxes import CODESTREAMS, EXPLICIT_VR_LITTLE_ENDIAN
-from pacsless.errors import BadRequest, NotAcceptable, NotFound, PacslessError, Unprocessable
+from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
 from pacsless.extent import Extent
 from pacsless.rendering.image import integer
 from pacsless.rendering.native import native_length, to_native
@@ -150,11 +150,7 @@ def first_frame(opened: Opened, number: int) -> tuple[bytes, str]:
     try:
         return native_frame(opened, number)
     except Unprocessable as error:
-        raise _not_here(error) from None
-
-
-def _not_here(error: PacslessError) -> NotAcceptable:
-    return NotAcceptable(error.code, f"the instance cannot be decoded here: {error.message}")
+        raise NotAcceptable.so(error) from None
 
 
 def open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
@@ -170,7 +166,7 @@ def open_decodable(archive: Archive, cache: Cache, stored: Stored) -> Opened:
     try:
         return open_image(archive, cache, stored)
     except (BadRequest, NotFound) as error:
-        raise _not_here(error) from None
+        raise NotAcceptable.so(error) from None
 
 
 def open_uncompressed(archive: Archive, cache: Cache, stored: Stored) -> Uncompressed:
@@ -183,37 +179,49 @@ def open_uncompressed(archive: Archive, cache: Cache, stored: Stored) -> Uncompr
     Unprocessable
         If it is damaged.
     """
+    try:
+        opened = open_decodable(archive, cache, stored)
+    except NotAcceptable:
+        if copied := _open_without_pixels(archive, stored):
+            return copied
+        raise
+    try:
+        return _decoded(opened)
+    except BaseException:
+        opened.file.close()
+        raise
+
+
+def _open_without_pixels(archive: Archive, stored: Stored) -> Uncompressed | None:
+    """Open an instance that has nothing to decode; None if it has."""
     file = archive.open(stored.identity.key)
     try:
         if PIXEL_DATA.isdisjoint(read_header(file).bulk):
-            head, tail = _pieces(file, {})
-            return Uncompressed(file, head, tail)
+            return Uncompressed(file, *_pieces(file, {}))
     except BaseException:
         file.close()
         raise
     file.close()
-    opened = open_decodable(archive, cache, stored)
-    try:
-        first, photometric = first_frame(opened, 1)
-        frames = opened.table.number_of_frames
-        total = frames * len(first)
-        if total > _LONGEST:
-            raise NotAcceptable("too-large", "the pixels are too long for one element")
-        changes: dict[int, bytes | None] = dict.fromkeys((*_OFFSETS, _ICON))
-        changes[_PHOTOMETRIC] = _element(_PHOTOMETRIC, b"CS", photometric.encode("ascii"))
-        if opened.image.samples_per_pixel > 1:
-            changes[_PLANAR] = _element(_PLANAR, b"US", pack("<H", 0))
-        if integer(opened.header, "NumberOfFrames", 1) != frames:
-            changes[_FRAMES] = _element(_FRAMES, b"IS", str(frames).encode("ascii"))
-        vr = b"OB" if opened.image.bits_allocated == 8 else b"OW"
-        group, number = _PIXEL_DATA >> 16, _PIXEL_DATA & 0xFFFF
-        pixels = pack("<HH2sxxL", group, number, vr, total + total % 2)
-        head, tail = _pieces(opened.file, changes)
-        head = [*head, pixels]
-        return Uncompressed(opened.file, head, tail, opened, len(first), sent(first))
-    except BaseException:
-        opened.file.close()
-        raise
+    return None
+
+
+def _decoded(opened: Opened) -> Uncompressed:
+    first, photometric = first_frame(opened, 1)
+    frames = opened.table.number_of_frames
+    total = frames * len(first)
+    if total > _LONGEST:
+        raise NotAcceptable("too-large", "the pixels are too long for one element")
+    changes: dict[int, bytes | None] = dict.fromkeys((*_OFFSETS, _ICON))
+    changes[_PHOTOMETRIC] = _element(_PHOTOMETRIC, b"CS", photometric.encode("ascii"))
+    if opened.image.samples_per_pixel > 1:
+        changes[_PLANAR] = _element(_PLANAR, b"US", pack("<H", 0))
+    if integer(opened.header, "NumberOfFrames", 1) != frames:
+        changes[_FRAMES] = _element(_FRAMES, b"IS", str(frames).encode("ascii"))
+    vr = b"OB" if opened.image.bits_allocated == 8 else b"OW"
+    group, number = _PIXEL_DATA >> 16, _PIXEL_DATA & 0xFFFF
+    pixels = pack("<HH2sxxL", group, number, vr, total + total % 2)
+    head, tail = _pieces(opened.file, changes)
+    return Uncompressed(opened.file, [*head, pixels], tail, opened, len(first), sent(first))
 
 
 def send_uncompressed(
