@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from functions.build_metadata.build import build
 from functions.extract_tags.tags import Tags, read_tags
 from functions.orthanc.ids import Ids
 from functions.transcode.rendition import make_rendition
-from pacsless.archive.files import FileArchive
 from pacsless.changes import read
 from pacsless.errors import Unprocessable
 from pacsless.events import (
@@ -37,21 +34,8 @@ from pacsless.storage import deletion
 from tests.deleting import delete, store_again
 from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store
-from tests.services import PostgresServer
 
 Told = InstanceStored | InstanceDeleted
-
-
-@pytest.fixture
-def indexer(postgres: PostgresServer, tmp_path: Path) -> Iterator[Index]:
-    made = Index(FileArchive(tmp_path / "archive"), postgres.settings)
-    yield made
-    made.database.close()
-
-
-@pytest.fixture
-def tenant() -> str:
-    return new_tenant()
 
 
 def slices(count: int, **values: Any) -> list[Dataset]:

@@ -7,7 +7,7 @@ import json
 import random
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -44,18 +44,6 @@ from tests.instances import make_dataset, new_tenant, store, store_bytes
 from tests.services import REPOSITORY, PostgresServer
 
 SAMPLES = REPOSITORY.parent / "shared" / "dicom-samples"
-
-
-@pytest.fixture
-def indexer(postgres: PostgresServer, tmp_path: Path) -> Iterator[Index]:
-    made = Index(FileArchive(tmp_path / "archive"), postgres.settings)
-    yield made
-    made.database.close()
-
-
-@pytest.fixture
-def tenant() -> str:
-    return new_tenant()
 
 
 def revised(events: Sequence[Event]) -> dict[str, SeriesRevised]:
