@@ -176,14 +176,15 @@ def test_what_is_served_under_another_address_is_read_otherwise(pair: Pair) -> N
 
 
 def test_only_the_bad_file_of_a_batch_is_read_again(pair: Pair) -> None:
-    events = [pair.store() for _ in range(3)]
+    # Files are read in the order of their identities: one is before the bad one.
+    events = sorted((pair.store() for _ in range(3)), key=lambda event: event.identity)
     path = pair.archive.local_path(events[1].identity.key)
     path.write_bytes(bytes(path.stat().st_size))
     read_files = ReadFiles.from_settings(pair.settings)
     with pytest.raises(Unprocessable):
         index(events, pair.archive, pair.database, pair.settings, read_files)
     good = [one for one in events if one is not events[1]]
-    assert pair.index(*good)[0] < len(good)
+    assert pair.index(*good)[0] == 1
 
 
 def test_old_files_leave_nothing(
