@@ -67,6 +67,7 @@ def fill(settings: Settings, studies: int) -> None:
             connection.run(_STUDIES, given | {"names": _NAMES, "day": LAST_DAY})
         connection.script(_SERIES + _PATIENTS)
         connection.run(_INSTANCES, {"recent": studies - _RECENT})
+        connection.script(_COUNTS)
         for _, definition in indexes:
             connection.script(definition)
         connection.script("VACUUM ANALYZE")
@@ -168,3 +169,16 @@ FROM series, generate_series(1, CASE
     WHEN CAST(split_part(study_instance_uid, '.', 4) AS bigint) < :recent THEN 1
     ELSE 100 END) AS n
 """
+
+_COUNTS: Final = """
+UPDATE series SET instances = counted.instances, bytes = counted.bytes
+FROM (
+    SELECT tenant_id, study_instance_uid, series_instance_uid, count(*) AS instances,
+        sum(file_size) AS bytes
+    FROM instance GROUP BY tenant_id, study_instance_uid, series_instance_uid
+) AS counted
+WHERE series.tenant_id = counted.tenant_id
+  AND series.study_instance_uid = counted.study_instance_uid
+  AND series.series_instance_uid = counted.series_instance_uid;
+"""
+"""Triggers do it where there are others."""

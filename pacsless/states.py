@@ -20,17 +20,14 @@ STATES: Final = f"""
 WITH since AS (
     SELECT tenant_id, study_instance_uid, revision
     FROM json_populate_recordset(NULL::series, CAST(:rows AS json))
-), counted AS (
-    SELECT {_SERIES}, count(*) AS instances, sum(file_size)::bigint AS bytes
-    FROM instance JOIN since USING (tenant_id, study_instance_uid)
-    GROUP BY {_SERIES}
 ), summed AS (
     SELECT {_SERIES}, series.revision, series.updated_at, series.attributes,
-        counted.instances, counted.bytes, count(*) OVER study AS study_series,
-        (sum(counted.instances) OVER study)::bigint AS study_instances,
-        (sum(counted.bytes) OVER study)::bigint AS study_bytes,
+        series.instances, series.bytes, count(*) OVER study AS study_series,
+        (sum(series.instances) OVER study)::bigint AS study_instances,
+        (sum(series.bytes) OVER study)::bigint AS study_bytes,
         max(series.revision) OVER study AS study_revision
-    FROM series JOIN counted USING ({_SERIES})
+    FROM series JOIN since USING (tenant_id, study_instance_uid)
+    WHERE series.instances > 0
     WINDOW study AS (PARTITION BY tenant_id, study_instance_uid)
 )
 SELECT {_SERIES}, summed.revision, summed.updated_at, summed.attributes, study.attributes,

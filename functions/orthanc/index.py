@@ -210,7 +210,8 @@ class Index:
 
     def statistics(self, resource: Resource) -> dict[str, Any]:
         """Count what is below a resource, and its bytes."""
-        asked = sql.statistics(self.below(resource, Level.INSTANCE))
+        level = max(resource.level, Level.SERIES, key=lambda one: one.depth)
+        asked = sql.statistics(level, self.below(resource, level))
         instances, size, series, studies = self._ask(asked)[0]
         names = ("CountInstances", "CountSeries", "CountStudies")
         counts = dict(zip(names, (instances, series, studies), strict=True))

@@ -41,6 +41,11 @@ _SHOWN: Final = {
     series.updated_at""",
     Level.INSTANCE: "instance.instance_number, instance.file_size, instance.sha256",
 }
+_SUMS: Final = {
+    Level.SERIES: "CAST(COALESCE(sum(series.instances), 0) AS bigint),"
+    " CAST(COALESCE(sum(series.bytes), 0) AS bigint)",
+    Level.INSTANCE: "count(*), CAST(COALESCE(sum(instance.file_size), 0) AS bigint)",
+}
 _UIDS: Final = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
@@ -150,13 +155,11 @@ def noted(level: Level, tenant: str, digest: bytes) -> Statement:
     return conditions.asking(text, digest=digest)
 
 
-def statistics(conditions: Conditions) -> Statement:
-    """Write the statement that counts what is there of a resource."""
+def statistics(level: Level, conditions: Conditions) -> Statement:
+    """Write the statement that counts what there is: of series, which know it, or an instance."""
     return conditions.asking(f"""
-SELECT count(*), CAST(COALESCE(sum(file_size), 0) AS bigint),
-    count(DISTINCT (instance.study_instance_uid, instance.series_instance_uid)),
-    count(DISTINCT instance.study_instance_uid)
-FROM {_FROM[Level.INSTANCE]} WHERE {conditions.of(Level.INSTANCE)}
+SELECT {_SUMS[level]}, count(*), count(DISTINCT {level.table}.study_instance_uid)
+FROM {_FROM[level]} WHERE {conditions.of(level)}
 """)
 
 
@@ -174,11 +177,10 @@ ORDER BY {uids} LIMIT :limit
 
 
 TOTALS: Final = f"""
-SELECT count(*), CAST(COALESCE(sum(file_size), 0) AS bigint),
-    (SELECT count(*) FROM series WHERE tenant_id = :tenant),
+SELECT {_SUMS[Level.SERIES]}, count(*),
     (SELECT count(*) FROM study WHERE tenant_id = :tenant),
     (SELECT count(*) FROM patient WHERE {Conditions("").of(Level.PATIENT)})
-FROM instance WHERE tenant_id = :tenant
+FROM series WHERE tenant_id = :tenant
 """
 
 

@@ -126,7 +126,7 @@ class Answers:
         # Left out rather than empty when no series states a modality: the study list
         # of OHIF 3.13 fails as a whole on one study with an element without a Value.
         if MODALITIES_IN_STUDY in asked and of["modalities"]:
-            found[MODALITIES_IN_STUDY] = {"vr": "CS", "Value": of["modalities"]}
+            found[MODALITIES_IN_STUDY] = {"vr": "CS", "Value": of["modalities"].split("\\")}
         if "series_instances" in of:
             found[SERIES_INSTANCES] = _element("IS", of["series_instances"])
         return found

@@ -1,7 +1,7 @@
 # ruff: noqa: S608  every part is a constant of this package; values are parameters
 """A `Query` as one SQL statement and its parameters: pure.
 
-The statement finds a page of rows, and counts what the answer counts for that
+The statement finds a page of rows, and looks up what the answer counts for that
 page only. Input never becomes part of the text: it is chosen from constants,
 and values are bound.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from functions.qido_rs.answers import columns, counts_series, counts_studies
+from functions.qido_rs.answers import columns, counts_studies
 from functions.qido_rs.attributes import Level
 from functions.qido_rs.conditions import conditions
 from functions.qido_rs.query import Query
@@ -27,10 +27,12 @@ _FROM: Final = {
 _COLUMNS: Final = {
     Level.STUDIES: "study.study_instance_uid, study.study_date, study.study_time",
     Level.SERIES: "series.study_instance_uid, series.series_instance_uid, series.series_number,"
-    " CAST(series.attributes AS text) AS series_attributes",
+    " CAST(series.attributes AS text) AS series_attributes,"
+    " series.instances AS series_instances",
     Level.INSTANCES: "instance.study_instance_uid, instance.series_instance_uid,"
     " instance.sop_instance_uid, instance.sop_class_uid, instance.instance_number,"
-    " series.series_number, CAST(series.attributes AS text) AS series_attributes",
+    " series.series_number, CAST(series.attributes AS text) AS series_attributes,"
+    " series.instances AS series_instances",
 }
 
 
@@ -64,9 +66,10 @@ WITH page AS MATERIALIZED (
     ORDER BY {order.format(**_TABLES)}
     LIMIT {statement.bind(query.limit + 1)} OFFSET {statement.bind(query.offset)}
 ), described AS (
-    SELECT study_instance_uid, CAST(attributes AS text) AS study_attributes, modalities
+    SELECT study_instance_uid, CAST(attributes AS text) AS study_attributes,
+        array_to_string(modalities, '\\') AS modalities
     FROM study WHERE tenant_id = :tenant
-){_counts(query)}
+){_COUNTS if counts_studies(query) else ""}
 SELECT {", ".join(columns(query))}
 FROM page{_joins(query)}
 ORDER BY {order.format(**_PAGE)}
@@ -102,34 +105,18 @@ def _order(query: Query) -> str:
             )
 
 
-def _counts(query: Query) -> str:
-    text = ""
-    if counts_studies(query):
-        text += """, studies AS (
-    SELECT one.study_instance_uid,
-        (SELECT count(*) FROM series AS s
-         WHERE s.tenant_id = :tenant AND s.study_instance_uid = one.study_instance_uid)
-            AS study_series,
-        (SELECT count(*) FROM instance AS i
-         WHERE i.tenant_id = :tenant AND i.study_instance_uid = one.study_instance_uid)
-            AS study_instances
-    FROM (SELECT DISTINCT study_instance_uid FROM page) AS one
+_COUNTS: Final = """, studies AS (
+    SELECT study_instance_uid, count(*) AS study_series,
+        CAST(sum(instances) AS bigint) AS study_instances
+    FROM series
+    WHERE tenant_id = :tenant
+      AND study_instance_uid IN (SELECT study_instance_uid FROM page)
+    GROUP BY study_instance_uid
 )"""
-    if counts_series(query):
-        text += """, counted AS (
-    SELECT study_instance_uid, series_instance_uid,
-        (SELECT count(*) FROM instance AS i
-         WHERE i.tenant_id = :tenant AND i.study_instance_uid = one.study_instance_uid
-           AND i.series_instance_uid = one.series_instance_uid) AS series_instances
-    FROM (SELECT DISTINCT study_instance_uid, series_instance_uid FROM page) AS one
-)"""
-    return text
 
 
 def _joins(query: Query) -> str:
     text = " JOIN described USING (study_instance_uid)"
     if counts_studies(query):
         text += " JOIN studies USING (study_instance_uid)"
-    if counts_series(query):
-        text += " JOIN counted USING (study_instance_uid, series_instance_uid)"
     return text
