@@ -177,7 +177,7 @@ def test_a_bomb(stow: Stow) -> None:
         ("br", b"x", 415),
         ("gzip, gzip", b"x", 415),
         ("gzip", b"not gzip", 400),
-        ("gzip", gzip.compress(HEAD + b"x" * 1000)[:-12], 400),
+        ("gzip", gzip.compress(HEAD + b"x" * 1000, mtime=0)[:-12], 400),
         ("deflate", zlib.compress(HEAD)[:10], 400),
     ],
 )
