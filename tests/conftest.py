@@ -19,6 +19,7 @@ settings.register_profile("thorough", max_examples=2000, **_PATIENT)
 settings.load_profile("default")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Divide the tests among the two processes of ``make test``.
 
