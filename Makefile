@@ -32,7 +32,7 @@ demo: up ## Set up, start, send real images, and show what became of them
 	@$(PACSLESS) demo
 
 test: setup-test ## Set up and run all tests: unit, contract, integration, e2e
-	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pytest -n 2 --dist loadgroup  # Node.js may be in .venv
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder  # Node.js may be in .venv
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .

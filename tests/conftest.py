@@ -10,8 +10,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.services import KafkaBroker, PostgresServer, RedisServer, require
 
-TESTS = Path(__file__).resolve().parent
-
 # A busy machine is slow at making examples, too.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", **_PATIENT)
@@ -19,18 +17,12 @@ settings.register_profile("thorough", max_examples=2000, **_PATIENT)
 settings.load_profile("default")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests among the two processes of ``make test``.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Divide the tests, if there are two processes."""
+    from tests.suites import Suites
 
-    What shares services stays together, or each process would start its own: the e2e
-    tests with their stack, the integration tests with their database and broker.
-    Whoever is done first takes the other files, one at a time.
-    """
-    for item in items:
-        suite, *_ = path = item.path.relative_to(TESTS).parts
-        group = suite if suite in {"e2e", "integration"} else "/".join(path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    return Suites(config, log)
 
 
 @pytest.fixture(scope="session")
