@@ -53,6 +53,7 @@ class Authority:
         dns: Iterable[str] = (),
         *,
         addresses: Iterable[str] = ("127.0.0.1",),
+        organization: str = "",
         usage: Literal["client", "server", "both"] = "both",
         key: Literal["P-256", "RSA-2048", "RSA-1024"] = "P-256",
         expired: bool = False,
@@ -65,7 +66,7 @@ class Authority:
             if key == "P-256"
             else rsa.generate_private_key(65537, int(key.removeprefix("RSA-")))
         )
-        builder = self._builder(common_name, private, ended=expired)
+        builder = self._builder(common_name, private, organization, ended=expired)
         alternatives = [
             *(x509.DNSName(one) for one in dns),
             *(x509.IPAddress(ip_address(one)) for one in addresses),
@@ -87,21 +88,30 @@ class Authority:
         pair.key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
         return pair
 
-    def _builder(self, name: str, key: Key, *, ended: bool = False) -> x509.CertificateBuilder:
+    def pair(self) -> Pair:
+        """The authority's own certificate and key, for who issues in its name."""
+        key = self.folder / f"{self._name}.key"
+        key.write_bytes(self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return Pair(self.certificate, key)
+
+    def _builder(
+        self, name: str, key: Key, organization: str = "", *, ended: bool = False
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
-            .subject_name(_subject(name))
+            .subject_name(_subject(name, organization))
             .issuer_name(_subject(self._name))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 2 * _DAY)
-            .not_valid_after(now - _DAY if ended else now + _DAY)
+            .not_valid_after(now - _DAY if ended else now + 30 * _DAY)
         )
 
 
-def _subject(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+def _subject(name: str, organization: str = "") -> x509.Name:
+    parts = {NameOID.ORGANIZATION_NAME: organization, NameOID.COMMON_NAME: name}
+    return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts.items() if value])
 
 
 def _sign(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> bytes:
