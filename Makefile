@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults docs lock clean
+.PHONY: help setup setup-test cluster-up cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,15 @@ crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 G
 faults: setup-test ## Kill every part of a stack under load, 20 rounds, and replay its topics: an hour
 	@$(PYTHON) -m tests.faults $(FAULTS)
 
+LEVEL ?= 4
+
+cluster-up: ## A real Kubernetes on this machine (root, Go): LEVEL=2 API, 3 and pods, 4 and Kafka, KEDA
+	@pacsless/stack/setup.sh cluster
+	@$(PYTHON) -m tests.cluster up --level $(LEVEL)
+
+cluster-down: ## End it; what was built for it stays
+	@[ ! -x $(PYTHON) ] || $(PYTHON) -m tests.cluster down
+
 docs: setup ## Renew the tables and the descriptions of the service made from code
 	@$(PYTHON) -m pacsless.readme README.md
 	@$(PYTHON) -m pacsless.capabilities schemas/dicomweb
@@ -74,5 +83,5 @@ lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
 	    $(LOCK) $$project -c requirements/dev.txt -o requirements/$$(basename $$(dirname $$project)).txt || exit 1; \
 	done
 
-clean: down ## Stop the stack; remove its data and everything built or downloaded
+clean: down cluster-down ## Stop the stack and the cluster; remove their data and everything built or downloaded
 	@rm -rf .pacsless .venv viewer/dist viewer/dist.tmp viewer/node_modules .mypy_cache .ruff_cache .pytest_cache

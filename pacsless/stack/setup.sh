@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Install what is missing, and nothing else: setup.sh [test]
+# Install what is missing, and nothing else: setup.sh [test|cluster]
 #
 # Debian packages (as root or with sudo), the Python environment, Kafka's jars,
 # the viewer. Every step remembers the inputs it was done for, so a second run
-# takes a moment. With "test", also what only the tests need.
+# takes a moment. With "test", also what only the tests need; with "cluster", what
+# the cluster test bed does.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -23,6 +24,10 @@ java_17() {
     [ "${version:-0}" -ge 17 ]
 }
 
+static_busybox() {
+    has busybox && ! LC_ALL=C ldd "$(command -v busybox)" >/dev/null 2>&1
+}
+
 missing_packages() {
     local interpreter
     interpreter=$(find_python) || true
@@ -40,6 +45,17 @@ missing_packages() {
         has dciodvfy || echo dicom3tools
         has strace || echo strace
         has mkfs.xfs || echo xfsprogs
+    fi
+    if [ "$wanted" = cluster ]; then
+        has ip || echo iproute2
+        has etcd || echo etcd-server
+        has containerd || echo containerd
+        has runc || echo runc
+        [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins
+        has nft || echo nftables
+        has iptables || echo iptables
+        has conntrack || echo conntrack
+        static_busybox || echo busybox-static
     fi
 }
 
@@ -79,9 +95,10 @@ install_packages() {
     # the next boot. policy-rc.d forbids the first; what was not there before is
     # disabled against the second.
     local new=()
-    for service in postgresql redis-server nginx; do
+    for service in postgresql redis-server nginx containerd; do
         case " ${packages[*]} " in *" $service "*) new+=("$service") ;; esac
     done
+    case " ${packages[*]} " in *" etcd-server "*) new+=(etcd) ;; esac
     as_root sh -c '
         policy=/usr/sbin/policy-rc.d
         kept=$policy.before-pacsless
