@@ -115,5 +115,5 @@ def integer_key(value: object) -> int | None:
     if isinstance(value, int):
         return value if abs(value) < 10**18 else None
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value)
+        return int(value.strip())  # which knows more white space than int does
     return None

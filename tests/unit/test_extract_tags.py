@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.extract_tags.announce import conversion, has_frames_to_find
@@ -210,6 +210,7 @@ def test_frames_to_find(syntax: str, frames: list[Any] | None, tag: str, expecte
     assert has_frames_to_find(document, syntax) is expected
 
 
+@example("0\x1f")
 @given(st.text())
 def test_keys_never_fail(text: str) -> None:
     assert len(keys.text_key(text)) <= keys.KEY_LENGTH
