@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -12,7 +13,7 @@ from PIL import Image
 from pacsless.dicom.dataset import Header
 from pacsless.rendering.decoding import Samples
 from pacsless.rendering.image import ImagePixel, numbers
-from pacsless.rendering.luts import Lut, Values, modality_lut, palette, voi_lut
+from pacsless.rendering.luts import Lut, Rescale, Values, modality_lut, palette, voi_lut
 from pacsless.rendering.parameters import Window
 
 Shown = NDArray[np.uint8]
@@ -74,33 +75,59 @@ def _grey(
 ) -> Shown:
     padding = _padding(header)
     modality = modality_lut(header, frame)
-    is_tabled = image.bits_stored <= _TABLED and not image.is_float
-    present = _present(samples, image) if is_tabled else None
     voi = window or voi_lut(header, frame)
+    inverted = image.photometric_interpretation == "MONOCHROME1"
+    is_tabled = image.bits_stored <= _TABLED and not image.is_float
+    if is_tabled and isinstance(modality, Rescale) and isinstance(voi, Window):
+        table = _table(image.bits_stored, image.is_signed, modality, voi, inverted)
+        return _looked_up(table, samples, image)
+    present: NDArray[np.int64] | None = None
+    ends: Values | None = None
+    if is_tabled and isinstance(modality, Rescale):
+        # A line has its ends at theirs.
+        ends = _ends(samples, image, padding)
+        present = np.arange(ends.min(), ends.max() + 1).astype(np.int64) & int(_mask(image))
+    elif is_tabled:
+        present = _present(samples, image)
     if voi is None:
 
         def values() -> Iterable[Values]:
+            if ends is not None:
+                return [ends]
             if present is not None:
                 return [_signed(present, image)]
             return (_values(stored, image) for stored, _ in _blocks(samples, samples))
 
         voi = _range(values, image, modality, padding)
-    inverted = image.photometric_interpretation == "MONOCHROME1"
-
-    def displayed(values: Values) -> Shown:
-        share = _share(modality(values), voi)
-        shown: Shown = ((1.0 - share if inverted else share) * 255.0 + 0.5).astype(np.uint8)
-        return shown
-
-    out = np.empty(samples.shape, np.uint8)
     if present is not None:
         table = np.zeros(1 << image.bits_stored, np.uint8)
-        table[present] = displayed(_signed(present, image))
-        for stored, shown in _blocks(samples, out):
-            np.take(table, _bits(stored, image), out=shown, mode="clip")
-    else:
-        for stored, shown in _blocks(samples, out):
-            shown[:] = displayed(_values(stored, image))
+        table[present] = _displayed(_signed(present, image), modality, voi, inverted)
+        return _looked_up(table, samples, image)
+    out = np.empty(samples.shape, np.uint8)
+    for stored, shown in _blocks(samples, out):
+        shown[:] = _displayed(_values(stored, image), modality, voi, inverted)
+    return out
+
+
+@functools.lru_cache(maxsize=64)
+def _table(bits: int, signed: bool, modality: Rescale, voi: Window, inverted: bool) -> Shown:
+    """Return what every value there can be is shown as: the images of a series ask for one."""
+    values = _numbers(np.arange(1 << bits), bits, signed)
+    return _displayed(values, modality, voi, inverted)
+
+
+def _displayed(
+    values: Values, modality: Callable[[Values], Values], voi: Lut | Window, inverted: bool
+) -> Shown:
+    share = _share(modality(values), voi)
+    shown: Shown = ((1.0 - share if inverted else share) * 255.0 + 0.5).astype(np.uint8)
+    return shown
+
+
+def _looked_up(table: Shown, samples: Samples, image: ImagePixel) -> Shown:
+    out = np.empty(samples.shape, np.uint8)
+    for stored, shown in _blocks(samples, out):
+        np.take(table, _bits(stored, image), out=shown, mode="clip")
     return out
 
 
@@ -110,6 +137,23 @@ def _present(samples: Samples, image: ImagePixel) -> NDArray[np.int64]:
     for stored, _ in _blocks(samples, samples):
         seen[_bits(stored, image)] = True
     return np.flatnonzero(seen)
+
+
+def _ends(samples: Samples, image: ImagePixel, padding: tuple[float, float] | None) -> Values:
+    """Return the least and the greatest number of a frame, and of what of it is no padding."""
+    # With the sign turned around, bits are in the order of their numbers.
+    sign = 1 << (image.bits_stored - 1) if image.is_signed else 0
+    ends: list[int] = []
+    for stored, _ in _blocks(samples, samples):
+        bits = _bits(stored, image)
+        ordered = bits ^ bits.dtype.type(sign) if sign else bits
+        low, high = int(ordered.min()), int(ordered.max())
+        ends += (low, high)
+        if padding and padding[0] + sign <= high and low <= padding[1] + sign:
+            kept = ordered[(ordered < padding[0] + sign) | (ordered > padding[1] + sign)]
+            if kept.size:
+                ends += (int(kept.min()), int(kept.max()))
+    return np.array(ends, np.float64) - sign
 
 
 def _share(values: Values, voi: Lut | Window) -> Values:
@@ -183,9 +227,13 @@ def _mask(image: ImagePixel) -> np.uint32:
 
 
 def _signed(bits: NDArray[np.int64], image: ImagePixel) -> Values:
-    """Read bits in two's complement, if the pixels are signed."""
-    if image.is_signed:
-        sign = 1 << (image.bits_stored - 1)
+    return _numbers(bits, image.bits_stored, image.is_signed)
+
+
+def _numbers(bits: NDArray[np.int64], stored: int, signed: bool) -> Values:
+    """Read the bits that are stored, in two's complement if they are signed."""
+    if signed:
+        sign = 1 << (stored - 1)
         bits = (bits ^ sign) - sign
     return bits.astype(np.float64)
 

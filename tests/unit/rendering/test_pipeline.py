@@ -7,11 +7,17 @@ import struct
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pacsless.dicom.header import read_header
+from pacsless.rendering.image import ImagePixel
 from pacsless.rendering.luts import _expand
 from pacsless.rendering.parameters import Window
+from pacsless.rendering.pipeline import _share, show
 from tests.dicom_files import BUNDLED
 from tests.instances import encode as encode_dataset
 from tests.instances import make_dataset
@@ -150,3 +156,43 @@ def test_segments_of_a_palette() -> None:
     assert _expand(words, 16, 100) == once + once
     forever = [0, 1, 5, 2, 0xFFFF, 0, 0]
     assert len(_expand(forever, 16, 1 << 16)) <= 1 << 16
+
+
+@settings(deadline=None)
+@given(
+    padding=st.sampled_from([None, 3, -2, 0]),
+    bits=st.integers(2, 16),
+    signed=st.booleans(),
+    slope=st.sampled_from([-2.5, -1.0, 1.0, 3.25]),
+    window=st.sampled_from([None, Window(40, 400), Window(100, 30, "sigmoid")]),
+    inverted=st.booleans(),
+    seed=st.integers(0, 1 << 16),
+)
+def test_tables_show_what_the_formulas_do_pixel_by_pixel(  # noqa: PLR0917 - drawn, not passed
+    bits: int, signed: bool, slope: float, window: Window | None, inverted: bool, seed: int,
+    padding: int | None,
+) -> None:  # fmt: skip
+    image = ImagePixel(
+        rows=8, columns=8, samples_per_pixel=1, bits_allocated=16, bits_stored=bits,
+        high_bit=bits - 1, is_signed=signed, is_float=False, is_planar=False,
+        photometric_interpretation="MONOCHROME1" if inverted else "MONOCHROME2",
+    )  # fmt: skip
+    samples = np.random.default_rng(seed).integers(0, 1 << 16, (8, 8)).astype(np.uint16)
+    dataset = make_dataset(RescaleSlope=slope, RescaleIntercept=-7)
+    if padding is not None:
+        dataset.add_new("PixelPaddingValue", "SS", padding)
+    header = read_header(io.BytesIO(encode_dataset(dataset)))
+    made = show(samples, image.photometric_interpretation, image, header, frame=1, window=window)
+    words = samples.astype(np.int64) & ((1 << bits) - 1)
+    numbers = np.where(words >> (bits - 1), words - (1 << bits), words) if signed else words
+    values = numbers * slope - 7.0
+    voi = window
+    if voi is None:
+        shown_ones = values[numbers != padding] if padding is not None else values
+        if len(set(shown_ones.flat)) < 2:
+            shown_ones = values
+        width = float(shown_ones.max() - shown_ones.min()) or 1.0
+        voi = Window(float(shown_ones.min()) + width / 2, width, "linear-exact")
+    shares = _share(values, voi)
+    expected_grey = ((1 - shares if inverted else shares) * 255 + 0.5).astype(np.uint8)
+    assert np.array_equal(made, expected_grey)
