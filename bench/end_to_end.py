@@ -143,7 +143,7 @@ class _Measurement:
         """Seconds from the acknowledgement of a single instance to each milestone."""
         say(f"{self._options.singles} single instances")
         # Neither lag nor workers: an idle system is not asked what it does.
-        asked = replace(self._addresses, kafka=(), gateway="", stack=None)
+        asked = replace(self._addresses, kafka=(), gateways=(), stack=None)
         options = watching.Options(senders=1, interval=0.05)
         found: dict[str, list[float]] = {}
         for _ in range(self._options.singles):

@@ -205,7 +205,8 @@ def ship(
         try:
             publish(_events(chunk.lines))
         except PacslessError as error:
-            _log.warning("not acknowledged; trying again", extra={"fields": {"code": error.code}})
+            told = {"code": error.code, "text": error.message}
+            _log.warning("not acknowledged; trying again", extra={"fields": told})
             stop.wait(pause)
             pause = min(pause * 2, 15.0)
             continue

@@ -18,7 +18,9 @@ from typing import Any, Final, Self, cast
 
 import redis
 
-from pacsless.settings import Settings
+from pacsless.errors import Unavailable
+from pacsless.reach import host_and_port, reach, shown
+from pacsless.settings import InvalidSetting, Settings
 
 _log: Final = logging.getLogger(__name__)
 
@@ -60,11 +62,7 @@ class Cache:
         """
         if not settings.redis:
             return cls()
-        return cls(
-            redis.Redis.from_url(
-                settings.redis, socket_timeout=timeout, socket_connect_timeout=_TIMEOUT
-            )
-        )
+        return cls(_client(settings, timeout, _TIMEOUT))
 
     @property
     def is_shared(self) -> bool:
@@ -155,6 +153,48 @@ class Cache:
                 "Redis does not answer; working without a cache",
                 extra={"fields": {"error": type(error).__name__}},
             )
+
+
+def check(settings: Settings, timeout: float = 5.0) -> None:
+    """Ask Redis for a sign of life; nothing happens if none is to be used.
+
+    Raises
+    ------
+    Unavailable
+        ``redis``, with the reason.
+    """
+    if not settings.redis:
+        return
+    client = _client(settings, timeout, timeout)
+    where = f"Redis at {shown(settings.redis)} (PACSLESS_REDIS)"
+    if not settings.redis.startswith("unix:"):
+        reach(*host_and_port(settings.redis, "PACSLESS_REDIS", 6379), timeout)
+    try:
+        client.ping()
+    except redis.BusyLoadingError:
+        raise Unavailable("redis", f"{where} still loads its data") from None
+    except redis.AuthenticationError:
+        missing = client.get_connection_kwargs().get("password") is None
+        why = "asks for a password" if missing else "refuses our user or password"
+        raise Unavailable("redis", f"{where} {why}") from None
+    except (redis.RedisError, OSError) as error:
+        raise Unavailable("redis", f"{where} does not answer: {type(error).__name__}") from None
+    finally:
+        client.close()
+
+
+def _client(settings: Settings, timeout: float, connect_timeout: float) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            settings.redis, socket_timeout=timeout, socket_connect_timeout=connect_timeout
+        )
+    except ValueError:
+        # Its own words quote what it took for a port, which may be half a password.
+        raise InvalidSetting(
+            "setting",
+            "PACSLESS_REDIS must be redis://user:password@host:port/0; / ? # [ and ] of a "
+            "password are to be percent-encoded",
+        ) from None
 
 
 def _name(tenant_id: str, kind: str, key: str) -> str:

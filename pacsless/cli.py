@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 _ELSEWHERE: Final = {
     "burst": "pacsless.burst.command:burst",
+    "check": "pacsless.check.command:check",
     "conflicts": "pacsless.conflicts:conflicts",
     "dlq": "pacsless.dead_letters.command:dlq",
     "rebuild": "pacsless.reconcile.command:rebuild",
     "reconcile": "pacsless.reconcile.command:reconcile",
     "send": "pacsless.send.command:send",
+    "tables": "pacsless.tables:tables",
     "trigger": "pacsless.trigger.command:trigger",
+    "wait-for": "pacsless.wait_for:wait_for",
 }
 _INTERRUPTED: Final = {
     "up": "What has started stays: make up goes on, make down stops it.",
@@ -76,7 +79,9 @@ class _Commands(click.Group):
 def main(ctx: click.Context) -> None:
     """Pacsless, a DICOM archive made of functions."""
     if ctx.invoked_subcommand == "send":
-        ctx.default_map = {"send": {"port": _stack().ports.scp_gateway}}
+        # Asked for only without --port: on Kubernetes there is no stack, and a Service
+        # may fill PACSLESS_PORT_... with what is no port.
+        ctx.default_map = {"send": {"port": lambda: _stack().ports.scp_gateway}}
 
 
 def _stack() -> StackSettings:
@@ -193,13 +198,27 @@ def demo() -> None:
 
 
 @main.command()
-@click.option("--target", "targets", multiple=True, required=True, help="function=URL.")
-def timer(targets: tuple[str, ...]) -> None:
-    """Post to functions at the times they declare."""
+@click.option("--target", "targets", multiple=True, help="function=URL.")
+@click.option("--once", metavar="NAME", help="Post to this function now, and end.")
+@click.option("--url", help="Its address, with --once.")
+@click.option("--timeout", default=1800.0, show_default=True,
+              type=click.FloatRange(0, min_open=True),
+              help="Seconds to answer, with --once.")  # fmt: skip
+def timer(targets: tuple[str, ...], once: str | None, url: str | None, timeout: float) -> None:
+    """Post to functions at the times they declare, or to one now.
+
+    With --once the exit code is 0 if the function has done it, else 1.
+    """
     from pacsless import log
     from pacsless.settings import Settings
+    from pacsless.timer import once as tick
     from pacsless.timer import run
 
+    if bool(targets) == bool(once) or bool(once) != bool(url):
+        raise click.UsageError("give --target, or --once with --url")
+    if once and url:
+        click.echo(f"{once} answers {tick(once, url, timeout)}")
+        return
     log.configure("timer", Settings.from_environ().log_level)
     found = dict(one.split("=", 1) for one in targets if "=" in one)
     if len(found) < len(targets):

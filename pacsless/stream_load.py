@@ -25,6 +25,7 @@ import urllib3
 
 from pacsless import strict_json
 from pacsless.errors import Unavailable, Unprocessable
+from pacsless.reach import shown
 from pacsless.settings import Settings
 
 _LABEL: Final = re.compile(r"[-_A-Za-z0-9]{1,128}")
@@ -146,7 +147,11 @@ class StreamLoad:
         except urllib3.exceptions.HTTPError:
             status = 0
         if status != 200:
-            raise Unavailable("warehouse-down", f"no healthy Doris front end at {self._url}")
+            told = f"it answers {status}" if status else "no answer"
+            raise Unavailable(
+                "warehouse-down",
+                f"no healthy Doris front end at {shown(self._url)} (PACSLESS_DORIS): {told}",
+            )
 
     def load(self, table: str, rows: Sequence[Mapping[str, Any]], label: str) -> Loaded:
         """Load a batch; when this returns, it is committed.
@@ -190,7 +195,7 @@ class StreamLoad:
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(
                 "warehouse-down",
-                f"no answer from the Doris front end at {self._url}: {type(error).__name__}",
+                f"no answer from the Doris front end at {shown(self._url)}: {type(error).__name__}",
             ) from None
         if reply.status not in (301, 302, 307, 308):
             answer = _json(reply.data)
@@ -201,7 +206,8 @@ class StreamLoad:
                 )
             raise Unavailable(
                 "warehouse-no-redirect",
-                f"HTTP {reply.status} and no redirect from {self._url}: is it a Doris front end? "
+                f"HTTP {reply.status} and no redirect from {shown(self._url)}: "
+                "is it a Doris front end? "
                 f"It said: {str(answer.get('msg', ''))[:200]}",
             )
         return self._checked(reply.headers.get("Location", ""), path)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pacsless.errors import Unavailable
+from pacsless.reach import shown
 from pacsless.settings import InvalidSetting, Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class WarehouseSql:
     ) -> None:
         host, _, port = address.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            raise InvalidSetting("setting", f"the warehouse's address must be host:port: {address}")
+            raise InvalidSetting(
+                "setting", f"the warehouse's address must be host:port: {shown(address)}"
+            )
         self.address = address
         self._options: dict[str, Any] = {
             "host": host, "port": int(port), "user": user, "password": password,
@@ -86,6 +89,30 @@ class WarehouseSql:
                     self.close()
             return self._ask(sql, values)
 
+    def define(self, statement: str) -> None:
+        """Run a statement that makes a database or a table, if it is not there.
+
+        Raises
+        ------
+        Unavailable
+            If the warehouse does not answer, or refuses; in its own words, as
+            there is no row for them to quote.
+        """
+        import pymysql
+
+        with self._lock:
+            try:
+                self._ask(statement, ())
+            except (pymysql.MySQLError, OSError) as error:
+                self.close()
+                if _is_connection(error):
+                    raise self._unavailable(error) from None
+                number, *words = error.args
+                told = " ".join(map(str, words))[:500]
+                raise Unavailable(
+                    "warehouse", f"the warehouse at {self.address} refuses ({number}): {told}"
+                ) from None
+
     def _ask(self, sql: str, values: tuple[str, ...]) -> Answer:
         import pymysql
 
@@ -118,6 +145,12 @@ class WarehouseSql:
     def _unavailable(self, error: Exception) -> Unavailable:
         # Its messages may quote a row; the number says enough.
         number = _number(error)
+        if number == _ACCESS_DENIED:
+            return Unavailable(
+                "warehouse",
+                f"the warehouse at {self.address} refuses PACSLESS_DORIS_USER or "
+                "PACSLESS_DORIS_PASSWORD",
+            )
         if _is_connection(error):
             return Unavailable(
                 "warehouse",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -15,6 +18,7 @@ from pacsless.burst.probes import MOST_STUDIES, Addresses
 from pacsless.burst.templates import bundled, templates
 from pacsless.burst.timeline import Sample
 from pacsless.send.pdu import Receiver
+from pacsless.settings import Settings
 from pacsless.stack.settings import LOOPBACK, StackSettings
 
 _TIMEOUT: Final = 120.0
@@ -43,6 +47,13 @@ _TIMEOUT: Final = 120.0
 @click.option("--dicomweb", default="", help="Its DICOMweb root.")
 @click.option("--kafka", default="", help="Its brokers, for the backlog.")
 @click.option("--sql", default="", metavar="HOST:PORT", help="Its warehouse's MySQL port.")
+@click.option("--settings", "by_settings", is_flag=True,
+              help="Watch Kafka, PostgreSQL and Doris where PACSLESS_... of the environment "
+              "says, with its passwords.")  # fmt: skip
+@click.option("--gateway", "gateways", multiple=True, metavar="URL",
+              help="A gateway's metrics, for the outbox; once for each.")  # fmt: skip
+@click.option("--workers-command", default="", metavar="COMMAND",
+              help="Prints a line 'FUNCTION NUMBER' for each, for the workers.")  # fmt: skip
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.05, 60),
               help="Seconds between looks.")  # fmt: skip
 @click.option("--patience", default=60.0, show_default=True, type=click.FloatRange(1),
@@ -55,8 +66,9 @@ _TIMEOUT: Final = 120.0
 def burst(
     *, instances: int, studies: int | None, series: int, source: tuple[Path, ...],
     senders: int, rate: float | None, host: str | None, port: int | None, called: str,
-    calling: str, tenant: str, dicomweb: str, kafka: str, sql: str, interval: float,
-    patience: float, after: float, picture: Path | None, as_json: bool,
+    calling: str, tenant: str, dicomweb: str, kafka: str, sql: str, by_settings: bool,
+    gateways: tuple[str, ...], workers_command: str, interval: float, patience: float,
+    after: float, picture: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Send a realistic load by C-STORE and show what becomes of it over time.
 
@@ -66,16 +78,15 @@ def burst(
     if picture is not None:
         plot.require(picture)
     if host or port:
-        addresses = Addresses(
-            tenant=tenant or "default",
-            dicomweb=dicomweb.rstrip("/"),
-            kafka=tuple(one.strip() for one in kafka.split(",") if one.strip()),
-            sql=sql,
-        )
+        addresses = _named(tenant, dicomweb, kafka, sql, by_settings=by_settings)
+        addresses = replace(addresses, gateways=gateways, workers=_words(workers_command))
         receiver = Receiver(host or LOOPBACK, port or 11112, called, calling, _TIMEOUT)
     else:
-        if dicomweb or kafka or sql:
-            raise click.UsageError("--dicomweb, --kafka and --sql go with --host or --port")
+        if dicomweb or kafka or sql or by_settings or gateways or workers_command:
+            raise click.UsageError(
+                "--dicomweb, --kafka, --sql, --settings, --gateway and --workers-command go with "
+                "--host or --port"
+            )
         stack = StackSettings.from_environ()
         addresses = Addresses.of_stack(stack, tenant)
         receiver = Receiver(LOOPBACK, stack.ports.scp_gateway, called, calling, _TIMEOUT)
@@ -102,6 +113,33 @@ def burst(
         plot.plot(outcome.timeline, title, picture)
         click.echo(f"The picture is {picture}.", err=True)
     sys.exit(0 if outcome.complete else 1)
+
+
+def _named(tenant: str, dicomweb: str, kafka: str, sql: str, *, by_settings: bool) -> Addresses:
+    """Where another archive is asked: as the options say, or as the settings do."""
+    settings = Settings.from_environ()
+    brokers = tuple(one.strip() for one in kafka.split(",") if one.strip())
+
+    def set_to(name: str) -> Any:
+        # What a setting is unless it is set is about the local stack.
+        given = by_settings and f"PACSLESS_{name.upper()}" in os.environ
+        return getattr(settings, name) if given else None
+
+    return Addresses(
+        tenant=tenant or "default",
+        dicomweb=dicomweb.rstrip("/"),
+        kafka=brokers or set_to("kafka") or (),
+        postgres=set_to("postgres") or "",
+        sql=sql or set_to("doris_mysql") or "",
+        doris=settings,
+    )
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise click.UsageError(f"--workers-command: {error}") from None
 
 
 def _progress(sample: Sample) -> None:

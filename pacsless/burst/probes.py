@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import urllib3
 
 from pacsless.burst.templates import Identifiers
 from pacsless.burst.timeline import Counts
+from pacsless.burst.workers import WorkersCommand
 from pacsless.errors import PacslessError, Unavailable
 from pacsless.events import AccessLogged
 from pacsless.functions import load_functions
@@ -41,13 +42,17 @@ class Addresses:
     dicomweb: str = ""
     """Its root, ``http://127.0.0.1:8080/dicom-web``."""
     kafka: tuple[str, ...] = ()
-    postgres: str = ""
+    postgres: str = field(default="", repr=False)
     sql: str = ""
     """``host:port`` of the warehouse's MySQL protocol."""
-    gateway: str = ""
-    """The gateway's metrics."""
+    doris: Settings = field(default_factory=Settings)
+    """Has user, password and database for that."""
+    gateways: tuple[str, ...] = ()
+    """Metrics of each gateway."""
     stack: StackSettings | None = None
     """Whose functions are counted."""
+    workers: tuple[str, ...] = ()
+    """Command that counts them, where there is no such stack."""
 
     @classmethod
     def of_stack(cls, stack: StackSettings, tenant: str = "") -> Addresses:
@@ -60,7 +65,8 @@ class Addresses:
             kafka=client.kafka,
             postgres=client.postgres,
             sql=f"{LOOPBACK}:{ports.warehouse_mysql}",
-            gateway=f"http://{LOOPBACK}:{ports.scp_gateway_admin}/metrics",
+            doris=client,
+            gateways=(f"http://{LOOPBACK}:{ports.scp_gateway_admin}/metrics",),
             stack=stack,
         )
 
@@ -85,19 +91,25 @@ class Probes:
         self._read_lag: Callable[[], dict[str, dict[str, int]]] | None = None
         self._database: Any = None
         self._warehouse: WarehouseSql | None = None
+        self._command = (
+            WorkersCommand(addresses.workers, _subscriptions()) if addresses.workers else None
+        )
         self.problems: dict[str, str] = {}
         """What could not be asked, and why; the last reason."""
 
     def outbox(self) -> int | None:
         """Events the gateway still owes Kafka."""
-        return self._asked("gateway", self._outbox) if self.addresses.gateway else None
+        return self._asked("gateway", self._outbox) if self.addresses.gateways else None
 
     def lag(self) -> dict[str, int] | None:
         """Events each function has not handled; what asking causes is not counted."""
         return self._asked("kafka", self._lag) if self.addresses.kafka else None
 
     def workers(self) -> dict[str, int] | None:
-        """Processes of each function that takes events."""
+        """Workers of each function that takes events."""
+        if self._command is not None:
+            found: dict[str, int] | None = self._asked("workers", self._command.look)
+            return found
         return self._asked("workers", self._workers) if self.addresses.stack else None
 
     def indexed(self) -> Counts | None:
@@ -125,7 +137,7 @@ class Probes:
         self._http.clear()
         self._open.close()
         self._read_lag = None
-        for one in (self._database, self._warehouse):
+        for one in (self._database, self._warehouse, self._command):
             if one is not None:
                 one.close()
         self._database = self._warehouse = None
@@ -140,17 +152,15 @@ class Probes:
         return None
 
     def _outbox(self) -> int:
-        return int(scrape(self.addresses.gateway, OUTBOX_METRIC))
+        return sum(int(scrape(one, OUTBOX_METRIC)) for one in self.addresses.gateways)
 
     def _lag(self) -> dict[str, int]:
         from pacsless.bus import lag_reader
 
         if self._read_lag is None:
-            subscriptions = {
-                name: [topic for topic in spec.topics if topic != AccessLogged.TOPIC]
-                for name, spec in load_functions().items()
-                if spec.kind == "event"
-            }
+            subscriptions = _subscriptions()
+            if not subscriptions:
+                raise Unavailable("functions", "no function is declared here: no backlog is known")
             settings = Settings(kafka=self.addresses.kafka)
             self._read_lag = self._open.enter_context(lag_reader(settings, subscriptions))
         return {name: sum(topics.values()) for name, topics in self._read_lag().items()}
@@ -203,6 +213,16 @@ class Probes:
 
     def _loaded(self) -> Counts:
         if self._warehouse is None:
-            self._warehouse = WarehouseSql(self.addresses.sql)
+            settings = replace(self.addresses.doris, doris_mysql=self.addresses.sql)
+            self._warehouse = WarehouseSql.from_settings(settings)
         rows = self._warehouse.ask(_IMAGES, self.addresses.tenant, f"{self._studies}%").rows
         return {study: int(count) for study, count in rows}
+
+
+def _subscriptions() -> dict[str, list[str]]:
+    """Topics of each function that takes events, without those that asking fills."""
+    return {
+        name: [topic for topic in spec.topics if topic != AccessLogged.TOPIC]
+        for name, spec in load_functions().items()
+        if spec.kind == "event"
+    }

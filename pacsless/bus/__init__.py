@@ -18,7 +18,7 @@ from pacsless.bus.dead_letters import (
 from pacsless.bus.lease import Lease
 from pacsless.bus.producer import Producer
 from pacsless.bus.reading import read
-from pacsless.bus.topics import create_topics, extents, function_lag, group_id, lag_reader
+from pacsless.bus.topics import check, create_topics, extents, function_lag, group_id, lag_reader
 
 __all__ = [
     "Consumer",
@@ -30,6 +30,7 @@ __all__ = [
     "Producer",
     "Reference",
     "Waiting",
+    "check",
     "create_topics",
     "dead_letter_counts",
     "extents",

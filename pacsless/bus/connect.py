@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pacsless.errors import PacslessError, Unavailable
-from pacsless.settings import Settings
+from pacsless.reach import host_and_port, reach, shown
+from pacsless.settings import InvalidSetting, Settings
 
 MAX_MESSAGE_BYTES: Final = 8 << 20
 """Largest record: an event refers to pixel data and never holds it, but the
@@ -27,6 +28,35 @@ def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
         "reconnect_backoff_max_ms": 2_000,
         "metadata_max_age_ms": 60_000,
     }
+
+
+def where(settings: Settings) -> str:
+    """Say where the brokers are, for a message."""
+    return f"Kafka at {', '.join(map(shown, settings.kafka))} (PACSLESS_KAFKA)"
+
+
+def reach_one(settings: Settings) -> None:
+    """See whether any of the brokers takes a connection.
+
+    Kafka's client tells of none of them why not, and takes longer for it.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``, with the reason for each.
+    InvalidSetting
+        If PACSLESS_KAFKA has no address.
+    """
+    if not settings.kafka:
+        raise InvalidSetting("setting", "PACSLESS_KAFKA names no broker: set it to host:port")
+    places = [host_and_port(one, "PACSLESS_KAFKA", 9092) for one in settings.kafka]
+    reasons = []
+    for place in places:
+        try:
+            return reach(*place)
+        except Unavailable as error:
+            reasons.append(error.message)
+    raise Unavailable("broker", f"cannot reach Kafka: {'; '.join(reasons)} (PACSLESS_KAFKA)")
 
 
 class Fenced(PacslessError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from pacsless.bus.connect import broker_errors, client_options
+from pacsless.bus.connect import broker_errors, client_options, where
 from pacsless.bus.membership import heed_fencing, keep_unheard_joins, rejoin_if_forgotten
 from pacsless.errors import Unavailable
 from pacsless.settings import Settings
@@ -97,7 +97,7 @@ class Consumer:
         from kafka import KafkaConsumer
         from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-        with broker_errors("cannot connect"):
+        with broker_errors(f"cannot connect to {where(settings)}"):
             self._client: KafkaConsumer = KafkaConsumer(
                 **client_options(settings, client_id),
                 group_id=group,

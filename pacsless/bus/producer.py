@@ -15,6 +15,7 @@ from pacsless.bus.connect import (
     MAX_MESSAGE_BYTES,
     broker_errors,
     client_options,
+    where,
 )
 from pacsless.bus.consumer import Message
 from pacsless.codec import Record, to_record
@@ -56,6 +57,7 @@ class Producer:
         self, settings: Settings, client_id: str, delivery_seconds: float = DELIVERY_SECONDS
     ) -> None:
         self._settings = settings
+        self._where = where(settings)
         self._client_id = client_id
         self._delivery_seconds = delivery_seconds
         self._lock = threading.Lock()
@@ -117,7 +119,7 @@ class Producer:
             ``event-too-large``, likewise.
         """
         _sendable(record)
-        with broker_errors("cannot send"):
+        with broker_errors(f"cannot send to {self._where}"):
             future = self._connected().send(
                 record.topic, value=record.value, key=record.key, headers=list(record.headers)
             )
@@ -159,7 +161,7 @@ class Producer:
 
     def check(self) -> None:
         """Raise `Unavailable` if the broker cannot be reached."""
-        with broker_errors("cannot connect"):
+        with broker_errors(f"cannot connect to {self._where}"):
             self._connected()
 
     def reset(self) -> None:
@@ -204,7 +206,7 @@ class Producer:
     def _deliver(self, records: Iterable[_Parts]) -> None:
         client: KafkaProducer | None = None
         try:
-            with broker_errors("cannot send"):
+            with broker_errors(f"cannot send to {self._where}"):
                 futures: list[Future] = []
                 for topic, key, value, headers in records:
                     client = client or self._connected()

@@ -12,6 +12,8 @@ from pacsless.bus.connect import (
     MAX_MESSAGE_BYTES,
     broker_errors,
     client_options,
+    reach_one,
+    where,
 )
 from pacsless.bus.consumer import Partition
 from pacsless.events import SETTLED_TOPIC, TOPICS, dead_letter_topic
@@ -68,7 +70,8 @@ def create_topics(settings: Settings, partitions: int = 4, replication: int = -1
     wanted = dict.fromkeys(TOPICS, partitions)
     kept = {*map(dead_letter_topic, TOPICS), SETTLED_TOPIC}
     wanted |= dict.fromkeys(sorted(kept), 1)
-    with _admin(settings, "cannot create the topics") as client:
+    reach_one(settings)
+    with _admin(settings, f"cannot create the topics on {where(settings)}") as client:
         there = set(client.list_topics())
         missing = {topic: count for topic, count in wanted.items() if topic not in there}
         if missing:
@@ -128,10 +131,10 @@ def lag_reader(
 ) -> Iterator[Callable[[], dict[str, dict[str, int]]]]:
     """Ask for `function_lag` time and again over one connection."""
     wanted = {function: sorted(topics) for function, topics in subscriptions.items()}
-    with _admin(settings, "cannot read the lag") as client:
+    with _admin(settings, f"cannot read the lag from {where(settings)}") as client:
 
         def read() -> dict[str, dict[str, int]]:
-            with broker_errors("cannot read the lag"):
+            with broker_errors(f"cannot read the lag from {where(settings)}"):
                 return _lag(client, wanted, prefix, up_to)
 
         yield read
@@ -190,8 +193,23 @@ def _committed(client: Any, group: str) -> dict[Partition, int]:
             return {Partition(one.topic, one.partition): at.offset for one, at in found.items()}
 
 
+def check(settings: Settings) -> None:
+    """Ask a broker for its topics.
+
+    Raises
+    ------
+    Unavailable
+        ``broker``, with the reason.
+    """
+    reach_one(settings)
+    # Past its first address a broker is talked to by the one it names itself.
+    doing = f"{_asking(settings)}, or not by the address it names itself (advertised.listeners)"
+    with _admin(settings, doing) as client:
+        client.list_topics()
+
+
 def _asking(settings: Settings) -> str:
-    return f"cannot ask Kafka at {', '.join(settings.kafka)} (PACSLESS_KAFKA)"
+    return f"cannot ask {where(settings)}"
 
 
 def extents(settings: Settings, topics: Collection[str]) -> dict[Partition, range]:

@@ -18,6 +18,7 @@ from pacsless.postgres.connection import (
     Lost,
     Row,
     TimedOut,
+    down,
 )
 from pacsless.postgres.migrations import migrate
 from pacsless.settings import Settings
@@ -90,9 +91,9 @@ class Database:
                     return work(transaction)
             except Conflict:
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
-            except Lost:
+            except Lost as error:
                 if lost:
-                    raise self._down() from None
+                    raise self._down(error) from None
                 lost = True
         raise Unavailable("postgres", "PostgreSQL is contended: too many deadlocks in a row")
 
@@ -110,8 +111,8 @@ class Database:
                 yield transaction
         except Conflict:
             raise Unavailable("postgres", "another transaction got in the way") from None
-        except Lost:
-            raise self._down() from None
+        except Lost as error:
+            raise self._down(error) from None
 
     def check(self) -> None:
         """Ask the database for a sign of life; readiness calls it.
@@ -170,6 +171,5 @@ class Database:
         finally:
             self._slots.release()
 
-    def _down(self) -> Unavailable:
-        where = f"{self._address.host}:{self._address.port}"
-        return Unavailable("postgres", f"PostgreSQL at {where} does not answer")
+    def _down(self, error: Lost) -> Unavailable:
+        return down(self._address, error)

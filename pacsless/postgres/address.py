@@ -13,6 +13,7 @@ from pg8000.native import Connection as Wire
 from pacsless.settings import InvalidSetting
 
 _CONNECT_SECONDS: Final = 5.0
+_GREETING_SECONDS: Final = 15.0
 REPLY_SECONDS: Final = 60.0
 """The longest a statement may take to answer; the server gives up a little before."""
 
@@ -40,8 +41,16 @@ class Address:
         try:
             parts = urlsplit(url)
             port = parts.port or 5432
+            # What comes after a bare / ? or # of a password would be host and port.
+            torn = "@" not in parts.netloc and "@" in url
         except ValueError:
-            raise InvalidSetting("setting", "PACSLESS_POSTGRES has no valid port") from None
+            torn, port = True, 0
+        if torn:
+            raise InvalidSetting(
+                "setting",
+                "PACSLESS_POSTGRES has no valid port, or a password with / ? # [ or ] in it that "
+                "is not percent-encoded",
+            ) from None
         mode = parse_qs(parts.query).get("sslmode", ["prefer"])[0]
         if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
             raise InvalidSetting(
@@ -68,8 +77,9 @@ class Address:
             # an acknowledgement, and a dead server would never be noticed.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.settimeout(None if patient else REPLY_SECONDS)
-            return Wire(
+            # Whatever takes a connection and never greets is no database.
+            sock.settimeout(_GREETING_SECONDS)
+            wire = Wire(
                 self.user,
                 host=self.host,
                 database=self.database,
@@ -83,6 +93,8 @@ class Address:
                     "plan_cache_mode": "force_custom_plan",
                 },
             )
+            wire._usock.settimeout(None if patient else REPLY_SECONDS)
+            return wire
         except BaseException:
             sock.close()
             raise

@@ -19,6 +19,7 @@ from pg8000.native import PreparedStatement
 
 from pacsless.errors import PacslessError, Unavailable, Unprocessable
 from pacsless.postgres.address import Address
+from pacsless.reach import reason
 
 Row = list[Any]
 
@@ -49,7 +50,7 @@ class Conflict(Exception):
 
 
 class Lost(Exception):
-    """The connection is gone."""
+    """The connection is gone, or never came about; the text says why."""
 
 
 class Connection:
@@ -95,6 +96,12 @@ class Connection:
             self._wire.close()
 
 
+def down(address: Address, error: Lost) -> Unavailable:
+    """Say that nobody answers there, and why."""
+    told = f"PostgreSQL at {address.host}:{address.port} does not answer"
+    return Unavailable("postgres", f"{told}: {error} (PACSLESS_POSTGRES)")
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     """Turn pg8000's errors into ours. They quote rows, so none of them is kept as a cause."""
@@ -106,7 +113,7 @@ def _translated() -> Iterator[None]:
         if state in _RETRIED:
             raise Conflict from None
         if _GONE.fullmatch(state):
-            raise Lost from None
+            raise Lost(_gone(state)) from None
         if state == _CANCELED:
             raise TimedOut("postgres", "PostgreSQL took too long for a statement") from None
         if _DOWN.fullmatch(state):
@@ -118,14 +125,30 @@ def _translated() -> Iterator[None]:
         raise DatabaseFailed(
             "postgres", f"PostgreSQL refused a statement (SQLSTATE {state})"
         ) from None
-    except (InterfaceError, OSError):
-        raise Lost from None
+    except InterfaceError as error:
+        raise Lost(_interface(str(error))) from None
+    except OSError as error:
+        raise Lost(reason(error)) from None
+
+
+def _gone(state: str) -> str:
+    return "it starts or stops just now" if state == "57P03" else f"SQLSTATE {state}"
+
+
+def _interface(text: str) -> str:
+    if text == "Server refuses SSL":
+        return "it speaks no TLS, which sslmode asks for"
+    if text.startswith("server requesting"):
+        return "it asks for a password, and PACSLESS_POSTGRES has none"
+    return "the connection broke off"
 
 
 def _hint(state: str) -> str:
     match state[:2]:
-        case "28" | "3D":
-            return f"check PACSLESS_POSTGRES (SQLSTATE {state})"
+        case "28":
+            return f"it refuses user or password, check PACSLESS_POSTGRES (SQLSTATE {state})"
+        case "3D":
+            return f"there is no such database, check PACSLESS_POSTGRES (SQLSTATE {state})"
         case "42":
             return "a table is missing, run `pacsless migrate`"
         case _:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pacsless.errors import Unavailable
 from pacsless.postgres.address import Address
-from pacsless.postgres.connection import Conflict, Connection, DatabaseFailed, Lost
+from pacsless.postgres.connection import Conflict, Connection, DatabaseFailed, Lost, down
 from pacsless.settings import Settings
 
 _MIGRATION_LOCK: Final = 0x7061_6373  # "pacs"
@@ -40,10 +40,10 @@ def migrate(settings: Settings, folder: Path) -> list[str]:
             return _migrate(connection, folder)
         finally:
             connection.close()  # ends the lock too
-    except (Lost, Conflict):
-        raise Unavailable(
-            "postgres", f"PostgreSQL at {address.host}:{address.port} does not answer"
-        ) from None
+    except Lost as error:
+        raise down(address, error) from None
+    except Conflict:
+        raise Unavailable("postgres", "another transaction got in the way: try again") from None
 
 
 def _migrate(connection: Connection, folder: Path) -> list[str]:

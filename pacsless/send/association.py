@@ -28,12 +28,15 @@ from pacsless.send.pdu import (
     Context,
     Receiver,
     associate_rq,
+    echo_rq,
     items,
     p_data_header,
     read_answer,
     store_rq,
 )
 
+VERIFICATION: Final = Context("1.2.840.10008.1.1", "1.2.840.10008.1.2")
+"""What `Association.echo` needs, in the syntax everybody takes (PS3.5 §10.1)."""
 MAX_CONTEXTS: Final = 128
 """Presentation contexts of one association: odd numbers in a byte (PS3.8 §9.3.2.2)."""
 _MAX_SENT_PDU: Final = 256 << 10
@@ -147,17 +150,37 @@ class Association:
 
     def store_data_set(self, context: Context, sop_instance_uid: str, data_set: BinaryIO) -> Answer:
         """Send what is left of an open file, as `store` does."""
-        context_id = self._accepted.get(context)
-        if context_id is None:
-            raise NotAccepted(
-                "not-accepted",
-                f"the receiver does not take transfer syntax {context.transfer_syntax}",
-            )
+        context_id = self._context_id(context)
         self._message_id = self._message_id % 0xFFFF + 1
         command = store_rq(self._message_id, context.sop_class_uid, sop_instance_uid)
         self._send(p_data_header(context_id, COMMAND | LAST, len(command)) + command)
         self._send_data_set(context_id, data_set)
         return self._answer()
+
+    def echo(self) -> Answer:
+        """Ask for a sign of life; `VERIFICATION` has to be among the contexts.
+
+        Raises
+        ------
+        NotAccepted
+            If the receiver does not take it.
+        ConnectionLost
+            If the connection breaks.
+        """
+        context_id = self._context_id(VERIFICATION)
+        self._message_id = self._message_id % 0xFFFF + 1
+        command = echo_rq(self._message_id, VERIFICATION.sop_class_uid)
+        self._send(p_data_header(context_id, COMMAND | LAST, len(command)) + command)
+        return self._answer()
+
+    def _context_id(self, context: Context) -> int:
+        found = self._accepted.get(context)
+        if found is None:
+            raise NotAccepted(
+                "not-accepted",
+                f"the receiver does not take transfer syntax {context.transfer_syntax}",
+            )
+        return found
 
     def _send_data_set(self, context_id: int, data_set: BinaryIO) -> None:
         view = memoryview(self._buffer)

@@ -19,8 +19,8 @@ _DEFAULT: Final = Options()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--host", default=_DEFAULT.host, show_default=True, help="Receiver's address.")
 @click.option(
-    "--port", default=_DEFAULT.port, show_default=True, type=click.IntRange(1, 65535),
-    help="Receiver's DICOM port.",
+    "--port", default=_DEFAULT.port, type=click.IntRange(1, 65535),
+    help="Receiver's DICOM port; the local stack's unless given.",
 )  # fmt: skip
 @click.option("--called", "called_ae_title", default=_DEFAULT.called_ae_title, show_default=True,
               help="Receiver's AE title.")  # fmt: skip

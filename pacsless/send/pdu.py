@@ -44,7 +44,7 @@ class Receiver:
 
 
 class Answer(NamedTuple):
-    """Status of a C-STORE-RSP, and its Error Comment."""
+    """Status of a response, and its Error Comment."""
 
     status: int
     comment: str
@@ -99,6 +99,19 @@ def p_data_header(context_id: int, control: int, length: int) -> bytes:
     return pack(">BxLLBB", P_DATA, length + 6, length + 2, context_id, control)
 
 
+def echo_rq(message_id: int, sop_class_uid: str) -> bytes:
+    """Encode the command set of a C-ECHO-RQ (PS3.7 Table 9.3-12)."""
+    elements = b"".join(
+        (
+            _element(0x0002, _uid(sop_class_uid)),
+            _element(0x0100, pack("<H", 0x0030)),
+            _element(0x0110, pack("<H", message_id)),
+            _element(0x0800, pack("<H", 0x0101)),
+        )
+    )
+    return _element(0x0000, pack("<L", len(elements))) + elements
+
+
 def store_rq(message_id: int, sop_class_uid: str, sop_instance_uid: str) -> bytes:
     """Encode the command set of a C-STORE-RQ (PS3.7 Table 9.3-1), implicit VR little endian."""
     elements = b"".join(
@@ -124,7 +137,7 @@ def _uid(value: str) -> bytes:
 
 
 def read_answer(command: bytes) -> Answer | None:
-    """Read the command set of a C-STORE-RSP; None if it has no status."""
+    """Read the command set of a response; None if it has no status."""
     status, comment = -1, ""
     position = 0
     while position + 8 <= len(command):

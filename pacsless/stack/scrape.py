@@ -8,6 +8,7 @@ import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
 from pacsless.errors import Unavailable
+from pacsless.reach import shown
 from pacsless.stack.settings import LOOPBACK, Ports
 
 _TRIGGER_WORKERS: Final = "pacsless_trigger_workers"
@@ -21,12 +22,13 @@ def scrape(url: str, name: str) -> float:
     Unavailable
         ``metrics``, if nobody answers or the page does not have it.
     """
+    told = shown(url)
     try:
         answer = urllib3.request("GET", url, retries=False, timeout=5.0)
     except urllib3.exceptions.HTTPError as error:
-        raise Unavailable("metrics", f"GET {url}: {type(error).__name__}") from None
+        raise Unavailable("metrics", f"GET {told}: {type(error).__name__}") from None
     if answer.status != 200:
-        raise Unavailable("metrics", f"GET {url} is answered {answer.status}")
+        raise Unavailable("metrics", f"GET {told} is answered {answer.status}")
     try:
         found = [
             sample.value
@@ -35,9 +37,9 @@ def scrape(url: str, name: str) -> float:
             if sample.name == name
         ]
     except ValueError:
-        raise Unavailable("metrics", f"GET {url} is answered with no metrics") from None
+        raise Unavailable("metrics", f"GET {told} is answered with no metrics") from None
     if not found:
-        raise Unavailable("metrics", f"{url} does not tell {name}")
+        raise Unavailable("metrics", f"{told} does not tell {name}")
     return sum(found)
 
 

@@ -68,3 +68,23 @@ def test_nobody_there_is_said(stack: Stack) -> None:
     assert not told["complete"]
     assert told["acknowledged"]["count"] == 0
     assert "nothing listens there" in result.stderr
+
+
+def test_another_archive_is_watched_everywhere_by_its_settings(stack: Stack) -> None:
+    admin = stack.settings.ports.scp_gateway_admin
+    result = stack.run(
+        "burst", "--instances", "8", "--host", "127.0.0.1", "--port", str(stack.dicom_port),
+        "--dicomweb", f"{stack.url}/dicom-web", "--settings", "--interval", "0.2", "--json",
+        "--gateway", f"http://127.0.0.1:{admin}/metrics",
+        "--workers-command", r"printf 'rel-extract-tags 2\nrel-load-doris <none>\n'",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["problems"] == []
+    for milestone in ("indexed", "described", "loaded"):
+        assert told[milestone]["count"] == 8, milestone
+    last = told["samples"][-1]
+    assert (last["outbox"], last["backlog"]) == (0, 0)
+    assert {"extract_tags", "build_metadata", "load_doris"} <= set(last["lag"])
+    counted = [one["workers"] for one in told["samples"] if one["workers"]]
+    assert counted[-1] == {"extract_tags": 2, "load_doris": 0}

@@ -176,3 +176,23 @@ def test_a_part_that_fails_is_named_with_the_end_of_its_log(tmp_path: Path) -> N
     finally:
         assert lifecycle.down(settings)
     assert eventually(lambda: not processes(settings.home))
+
+
+def test_a_check_of_it_passes(stack: Stack) -> None:
+    result = stack.run(
+        "check", "--dicomweb", f"{stack.url}/dicom-web", "--dicom",
+        f"127.0.0.1:{stack.dicom_port}", "--json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["ok"] and len(told["steps"]) == 5
+    ((patient,),) = stack.sql(
+        f"SELECT patient_id FROM study WHERE study_instance_uid = '{told['study_instance_uid']}'"
+    )
+    assert patient == "PACSLESS-CHECK"
+
+
+def test_what_it_waits_for_is_there(stack: Stack) -> None:
+    result = stack.run("wait-for", "kafka", "postgres", "redis", "doris", "archive")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 5

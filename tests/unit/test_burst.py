@@ -34,6 +34,9 @@ from pacsless.burst.templates import (
 )
 from pacsless.burst.timeline import Acknowledged, Milestone, Sample, Timeline
 from pacsless.burst.watching import Outcome
+from pacsless.burst.workers import WorkersCommand, read_counts
+from pacsless.errors import Unavailable
+from tests.eventually import eventually
 
 IDENTIFYING = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "PatientID",
                "PatientName", "InstanceNumber")  # fmt: skip
@@ -228,3 +231,83 @@ def test_places_to_ask_are_named_with_the_archive() -> None:
 
 def test_the_bundled_files_are_a_ct_and_an_mr() -> None:
     assert [dcmread(path).Modality for path in bundled()] == ["CT", "MR"]
+
+
+FUNCTIONS = ("extract_tags", "load_doris", "tags")
+
+
+def test_workers_are_read_by_the_names_of_deployments() -> None:
+    told = (
+        "rel-extract-tags   3\nextract-tags 1\nload-doris <none>\ntags 2\n"
+        "rel-extract-tags-trigger 1\nnginx 4\n"
+    )
+    assert read_counts(told, FUNCTIONS) == {"extract_tags": 4, "load_doris": 0, "tags": 2}
+    with pytest.raises(Unavailable, match="prints no line"):
+        read_counts("nginx 1\n", FUNCTIONS)
+    with pytest.raises(Unavailable, match="gives no number for load-doris"):
+        read_counts("load-doris many\n", FUNCTIONS)
+
+
+def test_a_command_for_the_workers_runs_beside_the_looks() -> None:
+    command = WorkersCommand(["printf", "x-load-doris 2\n"], FUNCTIONS)
+    assert command.look() is None
+    assert eventually(command.look) == {"load_doris": 2}
+    command.close()
+    slow = WorkersCommand(["sleep", "600"], FUNCTIONS)
+    assert slow.look() is None
+    assert slow.look() is None
+    slow.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["/nowhere"], "cannot be run: No such file"),
+        (["sh", "-c", "echo no cluster >&2; exit 3"], "ends with 3: no cluster"),
+    ],
+)
+def test_a_command_for_the_workers_that_fails_is_told(command: list[str], told: str) -> None:
+    one = WorkersCommand(command, FUNCTIONS)
+
+    def fails() -> str:
+        try:
+            one.look()
+        except Unavailable as error:
+            return error.message
+        return ""
+
+    assert told in eventually(fails)
+    one.close()
+
+
+def test_only_what_is_set_is_watched_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def run(receiver: object, load: object, addresses: object, *_: object) -> None:
+        seen.append(addresses)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pacsless.burst.watching.run", run)
+    for name in ("KAFKA", "POSTGRES", "DORIS_MYSQL", "DORIS_PASSWORD"):
+        monkeypatch.delenv(f"PACSLESS_{name}", raising=False)
+    monkeypatch.setenv("PACSLESS_POSTGRES", "postgresql://u:s3cret@db/x")
+    monkeypatch.setenv("PACSLESS_DORIS_PASSWORD", "s3cret")
+    arguments = ["--instances", "1", "--host", "scp", "--sql", "doris:9030"]
+    CliRunner().invoke(burst, arguments)
+    CliRunner().invoke(burst, [*arguments, "--settings", "--workers-command", "count 'a b'"])
+    named, by_settings = seen
+    assert (named.kafka, named.postgres, named.sql) == ((), "", "doris:9030")
+    assert (by_settings.kafka, by_settings.sql) == ((), "doris:9030")
+    assert by_settings.postgres == "postgresql://u:s3cret@db/x"
+    assert by_settings.doris.doris_password == "s3cret"
+    assert by_settings.workers == ("count", "a b")
+    assert "s3cret" not in repr(seen)
+
+
+@pytest.mark.parametrize(
+    "more", [["--settings"], ["--gateway", "http://x"], ["--workers-command", "x"]]
+)
+def test_what_is_about_another_archive_needs_one(more: list[str]) -> None:
+    found = CliRunner().invoke(burst, ["--instances", "1", *more])
+    assert found.exit_code == 2
+    assert "go with --host or --port" in found.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pacsless.cli import main
+from pacsless.send import Summary
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,25 @@ def test_an_interruption_says_what_stays(
     found = CliRunner().invoke(main, arguments)
     assert (found.exit_code, found.stdout) == (130, "")
     assert told in found.stderr
+
+
+def test_send_asks_for_no_stack_if_it_is_told_a_port(tmp_path: Path) -> None:
+    # What Kubernetes sets for a Service called pacsless.
+    environ = {"PACSLESS_PORT_80_TCP": "tcp://10.0.0.1:80"}
+    runner = CliRunner(env=environ)
+    found = runner.invoke(main, ["send", "--port", "104", str(tmp_path)])
+    assert "Nothing was sent" in found.stdout
+    found = runner.invoke(main, ["send", str(tmp_path)])
+    assert "PACSLESS_PORT_80_TCP names no part" in found.stderr
+
+
+def test_send_goes_to_the_stack_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "pacsless.send.command.send_paths",
+        lambda paths, options, *_: seen.append(options.port) or Summary(),
+    )
+    CliRunner(env={"PACSLESS_PORT_BASE": "20000"}).invoke(main, ["send", str(tmp_path)])
+    assert seen == [20001]

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner, Result
 
 from pacsless import timer
+from pacsless.cli import main
 from pacsless.codec import now
 from pacsless.errors import NotFound
 from pacsless.schedule import Schedule
@@ -107,3 +109,57 @@ def test_nothing_is_posted_before_its_time(function: Function) -> None:
 def test_a_function_without_a_schedule_is_refused() -> None:
     with pytest.raises(NotFound, match="extract_tags has no schedule; reconcile"):
         timer.run({"extract_tags": "http://127.0.0.1:1"})
+
+
+def once(url: str, *more: str) -> Result:
+    found = CliRunner().invoke(main, ["timer", "--once", "reconcile", "--url", url, *more])
+    assert "s3cret" not in found.output
+    return found
+
+
+def test_one_tick_is_posted_and_its_answer_is_the_exit_code(function: Function) -> None:
+    found = [once(function.url) for _ in range(3)]
+    assert [one.exit_code for one in found] == [1, 1, 0]
+    assert "reconcile at http://127.0.0.1:" in found[0].stderr
+    assert "answers 500; its log says more" in found[0].stderr
+    assert found[2].stdout == "reconcile answers 200\n"
+    assert len(function.ticks) == 3
+    assert function.ticks[0]["ce-type"] == "dev.knative.sources.ping"
+
+
+def test_who_does_not_answer_a_tick_is_named_without_a_password() -> None:
+    (nobody,) = free_ports(1)
+    found = once(f"http://user:s3cret@127.0.0.1:{nobody}/")
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert f"http://127.0.0.1:{nobody}/ does not answer: nothing listens there" in found.stderr
+    found = once("http://user:s3cret@reconcile.invalid/")
+    assert "its name cannot be resolved" in found.stderr
+    found = once("ftp:s3cret@x")
+    assert found.exit_code == 1
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = once(f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.2")
+    assert found.exit_code == 1
+    assert "not done in time" in found.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--once", "reconcile"],
+        ["--url", "http://x"],
+        ["--once", "reconcile", "--url", "http://x", "--target", "reconcile=http://x"],
+    ],
+)
+def test_either_the_schedule_or_once(arguments: list[str]) -> None:
+    found = CliRunner().invoke(main, ["timer", *arguments])
+    assert found.exit_code == 2
+    assert "give --target, or --once with --url" in found.stderr
+
+
+def test_a_tick_is_for_functions_with_a_schedule(function: Function) -> None:
+    arguments = ["timer", "--once", "extract-tags", "--url", function.url]
+    found = CliRunner().invoke(main, arguments)
+    assert found.exit_code == 1
+    assert "extract_tags has no schedule; reconcile" in found.stderr
+    assert function.ticks == []

@@ -1,0 +1,1 @@
+"""``pacsless check``: one instance through the whole archive, step by step."""
