@@ -21,6 +21,11 @@ def main() -> None:
     # and controllers: links to logs, folders of plugins. None can be told all others.
     for folder in layout.PRIVATE:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", layout.NAME, folder], check=True)
+    # Whoever asks the node's resolver asks CoreDNS, and nobody outside: pods that want to, and
+    # KEDA, which as a pod would find Kafka by the name of its Service.
+    resolver = layout.HOME / "resolv.conf"
+    resolver.write_text(f"nameserver {layout.DNS_SERVICE}\n")
+    subprocess.run(["mount", "--bind", resolver, "/etc/resolv.conf"], check=True)
     # Where volumes with mount propagation need it; it ends at this namespace.
     subprocess.run(["mount", "--make-rshared", "/"], check=True)
     layout.INIT_READY.touch()

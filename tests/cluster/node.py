@@ -94,8 +94,6 @@ def _start_scheduler(programs: Programs) -> None:
 
 
 def _start_kubelet(programs: Programs) -> None:
-    # Pods that ask the node's resolver ask CoreDNS, and nobody outside.
-    (layout.HOME / "resolv.conf").write_text(f"nameserver {layout.DNS_SERVICE}\n")
     own = pair_of("kubelet")
     programs.start(
         "kubelet",
