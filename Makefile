@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test cluster-up cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults docs lock clean
+.PHONY: help setup setup-test chart-test cluster-up cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: up ## Set up, start, send real images, and show what became of them
 
 test: setup-test ## Set up and run all tests: unit, contract, integration, e2e
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder  # Node.js may be in .venv
+
+chart-test: setup ## Test the Helm chart without a cluster, with Helm 3 and 4; part of make test
+	@$(PYTHON) -m pytest tests/chart tests/contract/test_chart.py
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .
@@ -74,6 +77,8 @@ cluster-down: ## End it; what was built for it stays
 
 docs: setup ## Renew the tables and the descriptions of the service made from code
 	@$(PYTHON) -m pacsless.readme README.md
+	@$(PYTHON) -m pacsless.chart charts/pacsless/files/functions.json
+	@$(PYTHON) -m pacsless.chart_values docs/install.md
 	@$(PYTHON) -m pacsless.capabilities schemas/dicomweb
 	@PYTHONPATH=.:scp-gateway $(PYTHON) -m scp_gateway.conformance docs/conformance.md
 

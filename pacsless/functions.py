@@ -8,6 +8,7 @@
     emits = ["org.pacsless.instance.indexed.v1"]
     reads = "originals"               # for the table of functions
     writes = "PostgreSQL"
+    uses = ["archive", "kafka", "postgres"]   # what the chart connects it to; see `Use`
 
     schedule = "*/10 * * * *"         # kind "timer" only; see `pacsless.schedule`
     threads = 64                      # requests at a time in a process, unless gunicorn's will do
@@ -33,6 +34,15 @@ from pacsless.policy import Policies, load_overrides, policies
 from pacsless.schedule import Schedule
 
 Kind = Literal["event", "http", "timer", "authorization"]
+
+Use = Literal[
+    "archive", "archive-read", "spool", "kafka", "postgres", "redis", "doris", "pseudonyms"
+]
+"""What a function can be connected to: it gets the addresses, secrets and volumes of these alone.
+
+The archive to read and write, or to read; the spool, where the outbox is; Kafka, its trigger's
+included; the key of pseudonyms.
+"""
 
 TIMEOUT_HEADER: Final = "X-Pacsless-Timeout"
 """Header of a request to a function: how many seconds the sender waits for the answer."""
@@ -62,6 +72,8 @@ class FunctionSpec:
     writes: str
     policies: Policies | None
     """How it is fed and scaled; None unless it is of kind ``event``."""
+    uses: tuple[Use, ...] = ()
+    """What it is connected to."""
     schedule: Schedule | None = None
     """None unless it is of kind ``timer``."""
     threads: int = 0
@@ -131,6 +143,10 @@ def _read(name: str, document: dict[str, Any], wanted: Mapping[str, Any]) -> Fun
             raise InvalidDeclaration(
                 "declaration", f"{name}: an unknown kind or type, or no handles for kind event"
             )
+        uses = tuple(declared.get("uses", ()))
+        if set(uses) - set(get_args(Use)) or len(set(uses)) < len(uses):
+            there = ", ".join(get_args(Use))
+            raise InvalidDeclaration("declaration", f"{name}: uses holds each once of {there}")
         if (kind == "timer") != ("schedule" in declared):
             raise InvalidDeclaration(
                 "declaration", f"{name}: a schedule is what kind timer has, and no other kind"
@@ -143,6 +159,7 @@ def _read(name: str, document: dict[str, Any], wanted: Mapping[str, Any]) -> Fun
             emits=emits,
             reads=declared.get("reads", ""),
             writes=declared.get("writes", ""),
+            uses=uses,
             policies=policies(name, _topics(handles), declared, wanted)
             if kind == "event"
             else None,

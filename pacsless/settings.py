@@ -1,7 +1,8 @@
 """What can be set, from the environment: ``PACSLESS_`` and the field's name.
 
 One frozen object is built where a process starts and handed down; pure cores
-take plain arguments. Lists are comma-separated.
+take plain arguments. Lists are comma-separated. Where a secret comes as a file,
+``PACSLESS_POSTGRES_FILE`` names it in place of ``PACSLESS_POSTGRES``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 from pacsless.errors import PacslessError
@@ -55,9 +57,19 @@ class FromEnviron:
         values: dict[str, Any] = {}
         for one in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
             name = f"{cls.PREFIX}{one.name.upper()}"
-            if name in environ:
+            if not one.repr and f"{name}_FILE" in environ:
+                values[one.name] = _secret(f"{name}_FILE", environ[f"{name}_FILE"])
+            elif name in environ:
                 values[one.name] = _read(name, str(one.type), environ[name].strip())
         return cls(**values)
+
+
+def _secret(name: str, file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InvalidSetting("setting", f"{name}: {file} cannot be read: {why}") from None
 
 
 def _read(name: str, kind: str, text: str) -> Any:

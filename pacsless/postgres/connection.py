@@ -27,8 +27,9 @@ _PREPARED: Final = 64
 _RETRIED: Final = {"40001", "40P01"}
 _CANCELED: Final = "57014"
 # Insufficient resources, locks, read-only standby, wrong password or database,
-# not migrated yet, broken: all end without us.
-_DOWN: Final = re.compile(r"53...|55P03|25006|28...|3D000|42P01|XX\d{3}|58...")
+# not migrated yet (a table, column, function or constraint is missing: a new version
+# starts beside its migration), broken: all end without us.
+_DOWN: Final = re.compile(r"53...|55P03|25006|28...|3D000|42P01|42703|42883|42P10|XX\d{3}|58...")
 _DATA: Final = re.compile(r"22...|54...")
 # Connection exceptions and shut down; and prepared statements that a migration
 # or a pooler between has taken away: a new connection prepares them anew.
@@ -150,6 +151,6 @@ def _hint(state: str) -> str:
         case "3D":
             return f"there is no such database, check PACSLESS_POSTGRES (SQLSTATE {state})"
         case "42":
-            return "a table is missing, run `pacsless migrate`"
+            return "a table or a column is missing, run `pacsless migrate`"
         case _:
             return f"SQLSTATE {state}"

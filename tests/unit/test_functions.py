@@ -50,6 +50,8 @@ def test_reads_a_schedule(tmp_path: Path) -> None:
         ('kind = "event"', ""),
         ('kind = "event"', 'kind = "event"\nschedule = "* * * * *"'),
         ("instance.stored.v1", "instance.stored.v9"),
+        ('kind = "event"', 'kind = "event"\nuses = ["postgresql"]'),
+        ('kind = "event"', 'kind = "event"\nuses = ["kafka", "kafka"]'),
         ("max_events = 7", "max_events = 0"),
         ("max_events = 7", "max_event = 7"),
         ("max_events = 7", 'gather = "all"'),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pacsless.settings import InvalidSetting, Settings
@@ -43,3 +45,14 @@ def test_passwords_do_not_show() -> None:
         )
     )
     assert "hidden" not in shown
+
+
+def test_a_secret_may_come_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "address"
+    file.write_text("redis://:hidden@h/0\n")
+    named = {"PACSLESS_REDIS_FILE": str(file), "PACSLESS_REDIS": "redis://other/0"}
+    assert Settings.from_environ(named).redis == "redis://:hidden@h/0"
+    # What is no secret has no such file: PACSLESS_GATEWAY_AE_FILE is a setting of its own.
+    assert Settings.from_environ({"PACSLESS_TENANT_FILE": str(file)}).tenant == "default"
+    with pytest.raises(InvalidSetting, match=r"PACSLESS_REDIS_FILE: .*No such file"):
+        Settings.from_environ({"PACSLESS_REDIS_FILE": str(tmp_path / "none")})

@@ -129,6 +129,23 @@ def test_the_front_end_redirects_with_the_password_in_the_address(warehouse: War
     assert where.auth == "loader:s3cret%3A%40%2F"
 
 
+@pytest.mark.parametrize(
+    ("host", "redirected"),
+    [
+        ("warehouse.imaging.svc.cluster.local:8030", "warehouse.imaging.svc.cluster.local"),
+        ("warehouse", "warehouse"),
+        ("[::1]:8030", "[::1]"),
+        ("what is/no@host", "127.0.0.1"),
+    ],
+)
+def test_the_front_end_redirects_to_the_name_it_was_called_by(
+    warehouse: Warehouse, host: str, redirected: str
+) -> None:
+    _, headers, _ = put(warehouse.fe_port, FAILURES, b"", Host=host)
+    where = headers["Location"].rpartition("@")[2]
+    assert where == f"{redirected}:{warehouse.be_port}{FAILURES}?"
+
+
 def test_without_expect_the_front_end_fails_with_http_200(warehouse: Warehouse) -> None:
     status, _, body = put(warehouse.fe_port, FAILURES, b"", Expect="")
     assert status == 200

@@ -1,0 +1,275 @@
+{{/* The container that serves a function by HTTP: root, function. */}}
+{{- define "pacsless.functionContainer" -}}
+{{- $root := .root -}}
+{{- $function := .function -}}
+{{- $name := $function.kubernetesName -}}
+name: {{ $name }}
+{{ include "pacsless.image" (dict "root" $root "name" $name) }}
+{{ include "pacsless.containerSecurity" . }}
+ports:
+  - name: {{ .port | default "http" }}
+    containerPort: 8080
+env:
+  - name: FUNCTION_TARGET
+    value: {{ $function.name }}
+  - name: FUNCTION_SOURCE
+    value: /app/functions/{{ $function.name }}/main.py
+  - name: HOST
+    value: 0.0.0.0
+  - name: PORT
+    value: "8080"
+  # gunicorn puts its control socket there.
+  - name: XDG_RUNTIME_DIR
+    value: /tmp
+  {{- with $function.threads }}
+  - name: THREADS
+    value: {{ int . | quote }}
+  {{- end }}
+  {{- include "pacsless.functionEnvironment" . | nindent 2 }}
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: {{ .port | default "http" }}
+  periodSeconds: 5
+  timeoutSeconds: 5
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: {{ .port | default "http" }}
+  periodSeconds: 10
+  timeoutSeconds: 10
+  failureThreshold: 6
+startupProbe:
+  httpGet:
+    path: /healthz
+    port: {{ .port | default "http" }}
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 60
+lifecycle:
+  preStop:
+    exec:
+      # Until nobody is sent here any more.
+      command: [python3.11, -c, "import time; time.sleep(5)"]
+{{ include "pacsless.functionResources" $function }}
+volumeMounts:
+  {{- include "pacsless.mounts" (dict "root" $root "uses" $function.uses) | nindent 2 }}
+{{- end -}}
+
+{{/* What a function is told, whoever starts it: root, function. */}}
+{{- define "pacsless.functionEnvironment" -}}
+{{- $values := .root.Values -}}
+- name: PACSLESS_MEMORY_LIMIT_MB
+  value: {{ int .function.set.memoryLimitMb | quote }}
+{{ include "pacsless.environment" (dict "root" .root "uses" .function.uses) }}
+{{- if has .function.kind (list "http" "authorization") }}
+- name: PACSLESS_DELETE
+  value: {{ $values.delete | quote }}
+{{- include "pacsless.environment.oauth2" .root }}
+{{- end }}
+{{- if eq .function.kind "timer" }}
+- name: PACSLESS_RECONCILE_REPAIR
+  value: {{ $values.reconcile.repair | quote }}
+- name: PACSLESS_RECONCILE_SCRUB
+  value: {{ $values.reconcile.scrub | quote }}
+- name: PACSLESS_RECONCILE_SECONDS
+  value: {{ int $values.reconcile.seconds | quote }}
+{{- end }}
+{{- range $key, $value := .function.set.env }}
+- name: {{ $key }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Lag for which one more pod is wanted, as the operator's policies or the function say. */}}
+{{- define "pacsless.lagThreshold" -}}
+{{- $policy := get .root.Values.policies .function.name | default dict -}}
+{{- $scale := get $policy "scale" | default dict -}}
+{{- int (get $scale "lag_threshold" | default .function.lagThreshold) -}}
+{{- end -}}
+
+{{- define "pacsless.cooldown" -}}
+{{- $policy := get .root.Values.policies .function.name | default dict -}}
+{{- $scale := get $policy "scale" | default dict -}}
+{{- int (get $scale "cooldown_s" | default .function.cooldownSeconds) -}}
+{{- end -}}
+
+{{/* Seconds a batch may take, as the policies or the function say. */}}
+{{- define "pacsless.timeout" -}}
+{{- $policy := get .root.Values.policies .function.name | default dict -}}
+{{- $trigger := get $policy "trigger" | default dict -}}
+{{- int (ceil (get $trigger "timeout_s" | default .function.timeoutSeconds)) -}}
+{{- end -}}
+
+{{/* Most pods of an event function: as many as a topic has partitions, or fewer. */}}
+{{- define "pacsless.maxReplicas" -}}
+{{- $partitions := int .root.Values.kafka.partitions -}}
+{{- if .function.set.maxReplicas -}}
+{{- min (int .function.set.maxReplicas) $partitions -}}
+{{- else -}}
+{{- $partitions -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The operator's policies as TOML; Helm's toToml writes whole numbers as 100.0. */}}
+{{- define "pacsless.policies" -}}
+{{- range $function, $tables := .Values.policies -}}
+{{- include "pacsless.policyTable" (dict "name" $function "table" $tables) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pacsless.policyTable" -}}
+{{- $tables := dict -}}
+{{- $settings := dict -}}
+{{- range $key, $value := .table -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $tables $key $value -}}
+{{- else -}}
+{{- $_ := set $settings $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- if $settings }}
+[{{ .name }}]
+{{- range $key, $value := $settings }}
+{{ $key }} = {{ toJson $value }}
+{{- end }}
+{{ end -}}
+{{- range $key, $value := $tables -}}
+{{- include "pacsless.policyTable" (dict "name" (printf "%s.%s" $.name $key) "table" $value) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pacsless.policiesEnvironment" -}}
+{{- if .Values.policies }}
+- name: PACSLESS_POLICIES
+  value: /etc/pacsless/policies/policies.toml
+{{- end }}
+{{- end -}}
+
+{{- define "pacsless.policiesMount" -}}
+{{- if .Values.policies }}
+- name: policies
+  mountPath: /etc/pacsless/policies
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "pacsless.policiesVolume" -}}
+{{- if .Values.policies }}
+- name: policies
+  configMap:
+    name: {{ include "pacsless.fullname" . }}-policies
+{{- end }}
+{{- end -}}
+
+{{/*
+A Deployment of triggers: root, function, arguments (after --function), uses; and
+name and image, unless they are the function's.
+*/}}
+{{- define "pacsless.triggerDeployment" -}}
+{{- $root := .root -}}
+{{- $function := .function -}}
+{{- $component := .component | default $function.kubernetesName -}}
+{{- $common := dict "root" $root "component" $component -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  {{- include "pacsless.metadata" $common | nindent 2 }}
+spec:
+  {{- if .replicas }}
+  replicas: {{ int .replicas }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "pacsless.selector" $common | nindent 6 }}
+  template:
+    metadata:
+      {{- include "pacsless.podMetadata" (merge (dict "configuration" (include "pacsless.policies" $root)) $common) | nindent 6 }}
+    spec:
+      {{- include "pacsless.pod" $common | nindent 6 }}
+      # What is in hand ends first.
+      terminationGracePeriodSeconds: {{ add (include "pacsless.timeout" (dict "root" $root "function" $function)) 45 }}
+      containers:
+        - name: trigger
+          {{- include "pacsless.image" (dict "root" $root "name" (.image | default $function.kubernetesName)) | nindent 10 }}
+          {{- include "pacsless.containerSecurity" $ | nindent 10 }}
+          command: [python3.11, -m, pacsless]
+          args:
+            - trigger
+            - --function={{ $function.name }}
+            {{- range .arguments }}
+            - {{ . | quote }}
+            {{- end }}
+            - --metrics-port=9090
+          ports:
+            - name: metrics
+              containerPort: 9090
+          env:
+            - name: HOST
+              value: 0.0.0.0
+            {{- include "pacsless.functionEnvironment" (dict "root" $root "function" (merge (dict "uses" .uses) $function)) | nindent 12 }}
+            {{- include "pacsless.policiesEnvironment" $root | nindent 12 }}
+          readinessProbe:
+            httpGet:
+              path: /metrics
+              port: metrics
+            periodSeconds: 5
+            timeoutSeconds: 5
+          livenessProbe:
+            httpGet:
+              path: /metrics
+              port: metrics
+            periodSeconds: 10
+            timeoutSeconds: 10
+            failureThreshold: 6
+          {{- include "pacsless.functionResources" $function | nindent 10 }}
+          volumeMounts:
+            {{- include "pacsless.mounts" (dict "root" $root "uses" .uses) | nindent 12 }}
+            {{- include "pacsless.policiesMount" $root | nindent 12 }}
+      volumes:
+        {{- include "pacsless.volumes" (dict "root" $root "uses" .uses) | nindent 8 }}
+        {{- include "pacsless.policiesVolume" $root | nindent 8 }}
+{{- end -}}
+
+{{/* A function by HTTP, as a Deployment: root, function. */}}
+{{- define "pacsless.functionDeployment" -}}
+{{- $root := .root -}}
+{{- $function := .function -}}
+{{- $common := dict "root" $root "component" $function.kubernetesName -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  {{- include "pacsless.metadata" $common | nindent 2 }}
+spec:
+  replicas: {{ .replicas | default $function.set.replicas | int }}
+  selector:
+    matchLabels:
+      {{- include "pacsless.selector" $common | nindent 6 }}
+  template:
+    metadata:
+      {{- include "pacsless.podMetadata" $common | nindent 6 }}
+    spec:
+      {{- include "pacsless.pod" $common | nindent 6 }}
+      terminationGracePeriodSeconds: {{ .seconds | default 90 | int }}
+      containers:
+        -
+          {{- include "pacsless.functionContainer" (dict "root" $root "function" $function) | nindent 10 }}
+      volumes:
+        {{- include "pacsless.volumes" (dict "root" $root "uses" $function.uses) | nindent 8 }}
+{{- end -}}
+
+{{/* The Service of a function: root, function, and the component of its pods if that is another. */}}
+{{- define "pacsless.functionService" -}}
+{{- $component := .component | default .function.kubernetesName -}}
+apiVersion: v1
+kind: Service
+metadata:
+  {{- include "pacsless.metadata" (dict "root" .root "component" $component "name" .function.kubernetesName) | nindent 2 }}
+spec:
+  selector:
+    {{- include "pacsless.selector" (dict "root" .root "component" $component) | nindent 4 }}
+  ports:
+    - name: http
+      port: 8080
+      targetPort: {{ .target | default "http" }}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""The Helm chart, without a cluster."""

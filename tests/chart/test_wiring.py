@@ -1,0 +1,330 @@
+"""Chart, functions, topics, settings, Services and nginx agree."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from scp_gateway.settings import GatewaySettings
+
+from functions.stow_rs.storing import StowSettings
+from pacsless.bus import group_id
+from pacsless.cli import main
+from pacsless.events import TOPICS
+from pacsless.functions import load_functions
+from pacsless.settings import FromEnviron, Settings
+from pacsless.trigger.command import trigger
+from tests.chart.cases import PROFILES, values
+from tests.chart.helm import CHART, Manifest, helm
+from tests.chart.test_render import MATRIX, containers, pods, rendered
+
+FUNCTIONS = load_functions()
+EVENT = [one for one in FUNCTIONS.values() if one.kind == "event"]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = (one for one in manifests if one["kind"] == kind and one["metadata"]["name"] == name)
+    return found
+
+
+def kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@pytest.mark.parametrize("spec", EVENT, ids=lambda spec: spec.name)
+def test_lag_of_every_topic_scales_its_function(spec: Any) -> None:
+    found = named(rendered("local", "keda"), "ScaledObject", f"pacsless-{kebab(spec.name)}")["spec"]
+    metadata = [one["metadata"] for one in found["triggers"]]
+    assert [one["topic"] for one in metadata] == list(spec.topics)
+    assert {one["consumerGroup"] for one in metadata} == {group_id(spec.name)}
+    assert {one["lagThreshold"] for one in metadata} == {str(spec.policies.scale.lag_threshold)}
+    assert {one["offsetResetPolicy"] for one in metadata} == {"earliest"}
+    assert (found["minReplicaCount"], found["maxReplicaCount"]) == (0, 4)
+    # Two looks of KEDA's are nearer than a batch of these may be long.
+    slow = spec.policies.trigger.timeout_s > 120
+    assert {one["excludePersistentLag"] for one in metadata} == {"false" if slow else "true"}
+    deployment = named(rendered("local", "keda"), "Deployment", found["scaleTargetRef"]["name"])
+    assert "replicas" not in deployment["spec"], "helm upgrade would undo what KEDA has done"
+
+
+def test_policies_of_an_operator_reach_keda_and_the_trigger() -> None:
+    policies = {
+        "extract_tags": {
+            "scale": {"lag_threshold": 50, "cooldown_s": 5},
+            "trigger": {"timeout_s": 500.5, "max_bytes": 16_777_216, "gather": "topic"},
+        }
+    }
+    manifests = helm(3).template(values("local", keda={"enabled": True}, policies=policies))
+    scaled = named(manifests, "ScaledObject", "pacsless-extract-tags")["spec"]
+    assert scaled["triggers"][0]["metadata"]["lagThreshold"] == "50"
+    assert scaled["cooldownPeriod"] == 5
+    pod = named(manifests, "Deployment", "pacsless-extract-tags")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 501 + 45
+    assert environment(pod["containers"][0])["PACSLESS_POLICIES"].startswith("/etc/pacsless/")
+    text = named(manifests, "ConfigMap", "pacsless-policies")["data"]["policies.toml"]
+    assert tomllib.loads(text) == policies
+
+
+def test_policies_are_what_the_trigger_reads(tmp_path: Path) -> None:
+    policies = {"load_doris": {"trigger": {"topics": {"access_log_queue": {"linger_ms": 5000}}}}}
+    manifests = helm(3).template(values("local", policies=policies))
+    file = tmp_path / "policies.toml"
+    file.write_text(named(manifests, "ConfigMap", "pacsless-policies")["data"]["policies.toml"])
+    read = load_functions(overrides=file)["load_doris"].policies
+    assert read is not None and read.of("access_log_queue").linger_ms == 5000
+
+
+@pytest.mark.parametrize("spec", EVENT, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("mode", ["keda", "knative", "openfaas"])
+def test_triggers_are_started_with_options_there_are(mode: str, spec: Any) -> None:
+    for _, pod in pods(rendered("local", mode)):
+        for one in pod["containers"]:
+            arguments = one.get("args", [])
+            if one["name"] == "trigger" and f"--function={spec.name}" in arguments:
+                assert arguments[0] == "trigger"
+                made = trigger.make_context("trigger", list(arguments[1:])).params
+                assert made["scale"] is (mode == "keda")
+                assert made["metrics_port"] == one["ports"][0]["containerPort"]
+                assert pod["terminationGracePeriodSeconds"] > spec.policies.trigger.timeout_s
+                return
+    assert mode == "knative" and spec.name == "transcode", "nobody feeds it"
+
+
+@pytest.mark.parametrize("spec", EVENT, ids=lambda spec: spec.name)
+def test_knative_has_a_service_and_one_way_to_feed_it(spec: Any) -> None:
+    manifests = rendered("local", "knative")
+    service = named(manifests, "Service", f"pacsless-{kebab(spec.name)}")
+    assert service["apiVersion"] == "serving.knative.dev/v1"
+    template = service["spec"]["template"]
+    annotations = template["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/max-scale"] == "4"
+    assert annotations["autoscaling.knative.dev/min-scale"] == "0"
+    assert template["spec"]["containerConcurrency"] == 1
+    sources = [
+        one
+        for one in manifests
+        if one["kind"] == "KafkaSource" and one["spec"]["consumerGroup"] == group_id(spec.name)
+    ]
+    assert bool(sources) is (spec.policies.trigger.max_events == 1)
+    for source in sources:
+        found = source["spec"]
+        assert found["initialOffset"] == "earliest" and found["ordering"] == "ordered"
+        # With a part of it, what fails is not tried again, or lost.
+        assert set(found["delivery"]) == {
+            "retry", "backoffDelay", "backoffPolicy", "timeout", "deadLetterSink"
+        }  # fmt: skip
+        sink = named(manifests, "KafkaSink", found["delivery"]["deadLetterSink"]["ref"]["name"])
+        assert [sink["spec"]["topic"]] == [f"{topic}.dlq" for topic in found["topics"]]
+        assert found["sink"]["ref"]["name"] == service["metadata"]["name"]
+
+
+@pytest.mark.parametrize("mode", ["keda", "knative"])
+def test_timers_tick_at_their_times(mode: str) -> None:
+    kind = {"keda": "CronJob", "knative": "PingSource"}[mode]
+    for spec in FUNCTIONS.values():
+        if spec.kind == "timer":
+            found = named(rendered("local", mode), kind, f"pacsless-{kebab(spec.name)}-timer")
+            assert found["spec"]["schedule"] == str(spec.schedule)
+
+
+@pytest.mark.parametrize(("profile", "mode"), MATRIX)
+def test_everything_that_is_referred_to_is_there(profile: str, mode: str) -> None:
+    manifests = rendered(profile, mode)
+    there = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    given = {
+        ("Secret", name) for name in re.findall(r"existingSecret': '([a-z-]+)'", str(PROFILES))
+    }
+    for name, pod in pods(manifests):
+        assert ("ServiceAccount", pod["serviceAccountName"]) in there
+        for reference in references(pod):
+            assert reference in there | given, f"{name} wants {reference}"
+        mounted = {mount["name"] for one in containers(pod) for mount in one["volumeMounts"]}
+        claimed = {"spool", "data"} if name.startswith("StatefulSet") else set()
+        declared = {volume["name"] for volume in pod["volumes"]}
+        assert declared <= mounted <= declared | claimed, name
+
+
+def references(pod: Manifest) -> Iterator[tuple[str, str]]:
+    for one in containers(pod):
+        for variable in one.get("env", []):
+            if "valueFrom" in variable:
+                yield "Secret", variable["valueFrom"]["secretKeyRef"]["name"]
+    for volume in pod["volumes"]:
+        if "secret" in volume:
+            yield "Secret", volume["secret"]["secretName"]
+        if "configMap" in volume:
+            yield "ConfigMap", volume["configMap"]["name"]
+        if "persistentVolumeClaim" in volume:
+            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+
+
+@pytest.mark.parametrize(("profile", "mode"), MATRIX)
+def test_services_lead_to_ports_of_pods(profile: str, mode: str) -> None:
+    manifests = rendered(profile, mode)
+    workloads = [one for one in manifests if one["kind"] in ("Deployment", "StatefulSet")]
+    for service in manifests:
+        if service["kind"] != "Service" or service["apiVersion"] != "v1":
+            continue
+        selector = service["spec"]["selector"].items()
+        (behind,) = (
+            one
+            for one in workloads
+            if selector <= one["spec"]["template"]["metadata"]["labels"].items()
+        )
+        ports = {
+            port["name"]
+            for one in behind["spec"]["template"]["spec"]["containers"]
+            for port in one["ports"]
+        }
+        assert {one["targetPort"] for one in service["spec"]["ports"]} <= ports
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_nginx_has_every_upstream(profile: str) -> None:
+    manifests = rendered(profile, "keda")
+    nginx = named(manifests, "Deployment", "pacsless-nginx")["spec"]["template"]["spec"]
+    told = environment(nginx["containers"][0])
+    template = (CHART / "files" / "nginx.conf.template").read_text()
+    upstreams = set(re.findall(r"^\s+server \$\{([A-Z_]+)\}", template, re.MULTILINE))
+    behind = {name for name, one in FUNCTIONS.items() if one.kind in ("http", "authorization")}
+    assert upstreams == {name.upper() for name in behind}
+    for name in behind:
+        if name == "authorize" and profile != "production":
+            assert told["AUTH_REQUEST"] == "off"
+            continue
+        host, port = told[name.upper()].split(":")
+        assert int(port) in {
+            one["port"] for one in named(manifests, "Service", host)["spec"]["ports"]
+        }
+    names = set(re.findall(r"\$\{([A-Z_0-9]+)\}", template))
+    # What the image knows itself; the rest is the chart's.
+    assert names - set(told) == {"NGINX_USER", "ERROR_LOG", "VIEWER_ROOT", "CAPABILITIES"}
+
+
+def environment(container: Manifest) -> dict[str, str]:
+    return {one["name"]: one.get("value", "(secret)") for one in container.get("env", [])}
+
+
+def known(*kinds: type[FromEnviron]) -> set[str]:
+    return {
+        f"{kind.PREFIX}{one.name.upper()}"
+        for kind in kinds
+        for one in fields(kind)  # type: ignore[arg-type]
+    }
+
+
+STORES = {"PACSLESS_KAFKA_ADVERTISED", "PACSLESS_POSTGRES_PASSWORD", "PACSLESS_REDIS_PASSWORD",
+          "PACSLESS_REDIS_MAXMEMORY"}  # fmt: skip
+"""Settings of the images of stores."""
+
+
+@pytest.mark.parametrize(("profile", "mode"), MATRIX)
+def test_every_setting_exists_and_is_said_once(profile: str, mode: str) -> None:
+    there = known(Settings, GatewaySettings, StowSettings) | STORES
+    for name, pod in pods(rendered(profile, mode)):
+        for one in containers(pod):
+            said = [variable["name"] for variable in one.get("env", [])]
+            assert len(said) == len(set(said)), f"{name}: server-side apply refuses that"
+            assert {each for each in said if each.startswith("PACSLESS_")} <= there, name
+
+
+CONNECTED = {
+    "PACSLESS_KAFKA": "kafka",
+    "PACSLESS_POSTGRES": "postgres",
+    "PACSLESS_REDIS": "redis",
+    "PACSLESS_DORIS_PASSWORD": "doris",
+    "PACSLESS_PSEUDONYM_KEY": "pseudonyms",
+}
+
+
+@pytest.mark.parametrize("spec", FUNCTIONS.values(), ids=lambda spec: spec.name)
+def test_a_function_is_connected_to_what_it_uses_alone(spec: Any) -> None:
+    manifests = helm(4).template(
+        values("local", oauth2={"issuer": "https://id.example.org"}, keda={"enabled": True})
+    )
+    image = f"/{kebab(spec.name)}:"
+    (one,) = (
+        each for _, pod in pods(manifests) for each in containers(pod) if image in each["image"]
+    )
+    told = environment(one)
+    assert {use for name, use in CONNECTED.items() if name in told} == {
+        use for use in spec.uses if use in CONNECTED.values()
+    }
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in one["volumeMounts"]}
+    assert mounts.get("/data") == (
+        False if "archive" in spec.uses else True if "archive-read" in spec.uses else None
+    )
+    assert ("/spool" in mounts) == ("spool" in spec.uses)
+    assert ("PACSLESS_OAUTH2_ISSUER" in told) == (spec.kind in ("http", "authorization"))
+
+
+def test_who_shares_the_outbox_shares_a_pod() -> None:
+    pod = named(rendered("local", "keda"), "StatefulSet", "pacsless-gateway")["spec"]["template"]
+    spools = {
+        one["name"]: environment(one)["PACSLESS_SPOOL"]
+        for one in pod["spec"]["containers"]
+        if "/spool" in {mount["mountPath"] for mount in one["volumeMounts"]}
+    }
+    assert spools == {"scp-gateway": "/spool", "stow-rs": "/spool"}
+
+
+def test_the_network_lets_everyone_reach_what_they_use() -> None:
+    manifests = helm(4).template(values("local", networkPolicy={"enabled": True}))
+    allowed = {
+        one["metadata"]["name"].removeprefix("pacsless-to-"): {
+            value
+            for rule in one["spec"]["ingress"]
+            for peer in rule.get("from", [])
+            for value in peer["podSelector"]["matchExpressions"][0]["values"]
+        }
+        for one in manifests
+        if one["kind"] == "NetworkPolicy" and "-to-" in one["metadata"]["name"]
+    }
+    pods_of = {"doris": "warehouse"}
+    for spec in FUNCTIONS.values():
+        for use in set(spec.uses) & {"kafka", "postgres", "redis", "doris"}:
+            assert kebab(spec.name) in allowed[pods_of.get(use, use)]
+        if spec.kind == "http":
+            assert "nginx" in allowed["gateway" if "spool" in spec.uses else kebab(spec.name)]
+    assert {"gateway", "nginx", "setup"} <= allowed["kafka"]
+
+
+def test_partitions_are_what_scales() -> None:
+    manifests = helm(4).template(
+        values("local", keda={"enabled": True}, kafka={"partitions": 12},
+               functions={"transcode": {"maxReplicas": 3}})
+    )  # fmt: skip
+    most = {
+        one["metadata"]["name"]: one["spec"]["maxReplicaCount"]
+        for one in manifests
+        if one["kind"] == "ScaledObject"
+    }
+    assert most["pacsless-extract-tags"] == 12 and most["pacsless-transcode"] == 3
+    job = next(one for one in manifests if one["kind"] == "Job")
+    steps = containers(job["spec"]["template"]["spec"])
+    assert ["topics", "--partitions=12"] in [one["args"] for one in steps]
+
+
+def test_every_topic_is_read_by_somebody() -> None:
+    read = {topic for one in EVENT for topic in one.topics}
+    assert read == set(TOPICS)
+
+
+@pytest.mark.parametrize(("profile", "mode"), MATRIX)
+def test_jobs_run_commands_there_are(profile: str, mode: str) -> None:
+    run = set()
+    for name, pod in pods(rendered(profile, mode)):
+        for one in containers(pod):
+            if "/pacsless/pacsless:" in one["image"]:
+                command, *arguments = one["args"]
+                found = main.get_command(click.Context(main), command)
+                assert found is not None, f"{name} runs {command}"
+                found.make_context(command, list(arguments))
+                run.add(command)
+    assert {"wait-for", "migrate", "topics", "access-log"} <= run
