@@ -22,9 +22,10 @@ def main() -> None:
     for folder in layout.PRIVATE:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", layout.NAME, folder], check=True)
     # Whoever asks the node's resolver asks CoreDNS, and nobody outside: pods that want to, and
-    # KEDA, which as a pod would find Kafka by the name of its Service.
+    # KEDA, which as a pod would find Kafka by the name of its Service. By the node's address,
+    # since kube-proxy lets the node send to Services' addresses only what they are for.
     resolver = layout.HOME / "resolv.conf"
-    resolver.write_text(f"nameserver {layout.DNS_SERVICE}\n")
+    resolver.write_text(f"nameserver {layout.NODE_ADDRESS}\n")
     subprocess.run(["mount", "--bind", resolver, "/etc/resolv.conf"], check=True)
     # Where volumes with mount propagation need it; it ends at this namespace.
     subprocess.run(["mount", "--make-rshared", "/"], check=True)

@@ -19,6 +19,7 @@ _VALUES: Final = {
     "BUSYBOX": layout.BUSYBOX,
     "CONTAINERD": str(layout.CONTAINERD),
     "DNS_SERVICE": layout.DNS_SERVICE,
+    "NODE_ADDRESS": layout.NODE_ADDRESS,
     "HOME": str(layout.HOME),
     "NAME": layout.NAME,
     "NODE": layout.NODE,
