@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test chart-test cluster-up cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults docs lock clean
+.PHONY: help setup setup-test chart-test cluster-up cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ chart-test: setup ## Test the Helm chart without a cluster, with Helm 3 and 4; p
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy pacsless functions scp-gateway bench
+	@.venv/bin/mypy pacsless functions scp-gateway bench images
 
 format: setup ## Format the sources and mend what ruff can
 	@.venv/bin/ruff check --fix .
@@ -75,6 +75,13 @@ cluster-up: ## A real Kubernetes on this machine (root, Go): LEVEL=2 API, 3 and 
 cluster-down: ## End it; what was built for it stays
 	@[ ! -x $(PYTHON) ] || $(PYTHON) -m tests.cluster down
 
+images: setup ## Make the container images, and load them into the cluster if it runs (IMAGES="nginx …")
+	@$(PYTHON) -m images $(IMAGES)
+
+image-test: setup-test ## Run each image as a strict cluster would (root, runc)
+	@$(PYTHON) -m images --no-load
+	@unshare --net sh -c 'ip link set lo up && exec $(PYTHON) -m pytest -p no:cacheprovider tests/images'
+
 docs: setup ## Renew the tables and the descriptions of the service made from code
 	@$(PYTHON) -m pacsless.readme README.md
 	@$(PYTHON) -m pacsless.chart charts/pacsless/files/functions.json
@@ -83,8 +90,9 @@ docs: setup ## Renew the tables and the descriptions of the service made from co
 	@PYTHONPATH=.:scp-gateway $(PYTHON) -m scp_gateway.conformance docs/conformance.md
 
 lock: setup ## Lock the dependencies of every pyproject.toml, with hashes
-	@$(LOCK) pyproject.toml --extra stack --extra plot --extra dev -o requirements/dev.txt
-	@for project in functions/*/pyproject.toml scp-gateway/pyproject.toml; do \
+	@$(LOCK) pyproject.toml --extra send --extra stack --extra plot --extra dev -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra send -c requirements/dev.txt -o requirements/pacsless.txt
+	@for project in functions/*/pyproject.toml scp-gateway/pyproject.toml images/warehouse/pyproject.toml; do \
 	    $(LOCK) $$project -c requirements/dev.txt -o requirements/$$(basename $$(dirname $$project)).txt || exit 1; \
 	done
 
