@@ -1,12 +1,12 @@
-"""``pacsless access-log``: nginx's access log, line by line, to ``access_log_queue``.
+"""``pacsless access-log``: nginx's access log, as it grows, to ``access_log_queue``.
 
-nginx writes one JSON object per DICOMweb request (``log_format dicomweb`` in
-``charts/pacsless/files/nginx.conf.template``). `ship` publishes each as an
-`AccessLogged` event and records how far it came only when the broker has
-acknowledged, so a restart repeats at most a batch, with the same event ids,
-and loses nothing. `FollowedLog` also bounds the log: past a size it is renamed
-and nginx told to reopen; the renamed file is followed until the next rotation,
-as workers may still be writing to it.
+`ship` looks at the log time and again, publishes the lines that are there as
+`AccessesLogged` events (`pacsless.access_lines`) and records how far it came only
+when the broker has acknowledged. So a restart loses nothing and repeats at most a
+chunk, perhaps cut into other events; whoever counts goes by the requests' ids.
+`FollowedLog` also bounds the log: past a size it is renamed and nginx told to
+reopen; the renamed file is followed until the next rotation, as workers may still
+be writing to it.
 """
 
 from __future__ import annotations
@@ -18,62 +18,22 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from threading import Event as Flag
-from typing import Any, Final
+from typing import Final
 
-from pacsless.access_routes import route_of, uids
+from pacsless.access_lines import events_of
 from pacsless.bus import Producer
-from pacsless.errors import PacslessError, Unprocessable
-from pacsless.events import AccessLogged
+from pacsless.errors import PacslessError
+from pacsless.events import AccessesLogged
 from pacsless.settings import Settings
-from pacsless.times import iso_time
 
 SOURCE: Final = "/nginx"
 """CloudEvents ``source`` of these events."""
 
 _log = logging.getLogger(__name__)
-_CHUNK: Final = 256 * 1024
+_CHUNK: Final = 1 << 20
 _NICE: Final = 19
-
-
-def read_line(line: bytes) -> AccessLogged:
-    """Turn a line of the log into its event.
-
-    Raises
-    ------
-    Unprocessable
-        If nginx did not write it, or not wholly.
-    """
-    try:
-        entry: dict[str, Any] = json.loads(line.decode("utf-8", "replace"))
-        path = str(entry["path"]).partition("?")[0]
-        method = str(entry["method"])
-        route, about = route_of(method, path)
-        if named := str(entry.get("instance", "")):
-            about = uids(*named.split("/"))  # of WADO-URI, whose path names nothing
-        study, series, instance = about
-        at = datetime.fromisoformat(entry["time"])
-        return AccessLogged(
-            tenant_id=str(entry["tenant"]),
-            request_id=str(entry["request_id"]),
-            accessed_at=iso_time(at),
-            method=method,
-            route=route,
-            path=path,
-            study_instance_uid=study,
-            series_instance_uid=series,
-            sop_instance_uid=instance,
-            status=int(entry["status"]),
-            bytes_sent=int(entry["bytes_sent"]),
-            duration_ms=round(float(entry["request_time"]) * 1000, 3),
-            remote_address=str(entry["remote_addr"]),
-            user_agent=str(entry["user_agent"]),
-            user_id=str(entry.get("user", "")),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise Unprocessable("access-log", "a line of the access log is not as nginx's") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +43,8 @@ class Chunk:
     file: str
     lines: tuple[bytes, ...]
     end: int
+    last: bool
+    """Whether nothing more was there: neither in this file nor in one after it."""
 
 
 class FollowedLog:
@@ -128,11 +90,12 @@ class FollowedLog:
                     offset = 0
                 file.seek(offset)
                 data = file.read(_CHUNK)
+                last = path is self._log and len(data) < _CHUNK
                 while data and b"\n" not in data and (more := file.read(_CHUNK)):
                     data += more
                 whole = data[: data.rfind(b"\n") + 1]
                 if whole:
-                    return Chunk(key, tuple(whole.splitlines()), offset + len(whole))
+                    return Chunk(key, tuple(whole.splitlines()), offset + len(whole), last)
         return None
 
     def done(self, chunk: Chunk) -> None:
@@ -178,7 +141,7 @@ class FollowedLog:
 
 def ship(
     log: FollowedLog,
-    publish: Callable[[Sequence[AccessLogged]], None],
+    publish: Callable[[Sequence[AccessesLogged]], None],
     stop: Flag,
     poll_seconds: float = 0.5,
 ) -> None:
@@ -191,37 +154,28 @@ def ship(
     publish
         Returns when the broker has acknowledged all; raises a `PacslessError` if not.
     stop
-        Ends the work between two batches.
+        Ends the work between two chunks.
     poll_seconds
-        How long to wait for new lines.
+        How long to wait for new lines where there was none. Where there were, twice as
+        long: a look that finds some costs a record, requests to Kafka and a write to
+        disk, however few they are.
     """
     pause = poll_seconds
     while not stop.is_set():
         chunk = log.read()
-        if chunk is None:
-            if not log.rotate():
-                stop.wait(poll_seconds)
-            continue
-        try:
-            publish(_events(chunk.lines))
-        except PacslessError as error:
-            told = {"code": error.code, "text": error.message}
-            _log.warning("not acknowledged; trying again", extra={"fields": told})
-            stop.wait(pause)
-            pause = min(pause * 2, 15.0)
-            continue
-        pause = poll_seconds
-        log.done(chunk)
-
-
-def _events(lines: Sequence[bytes]) -> list[AccessLogged]:
-    events = []
-    for line in lines:
-        try:
-            events.append(read_line(line))
-        except Unprocessable as error:
-            _log.warning("a line was left out", extra={"fields": {"code": error.code}})
-    return events
+        if chunk is not None:
+            try:
+                publish(events_of(chunk.lines))
+            except PacslessError as error:
+                told = {"code": error.code, "text": error.message}
+                _log.warning("not acknowledged; trying again", extra={"fields": told})
+                stop.wait(pause)
+                pause = min(pause * 2, 15.0)
+                continue
+            pause = poll_seconds
+            log.done(chunk)
+        if (chunk is None or chunk.last) and not log.rotate():
+            stop.wait(poll_seconds if chunk is None else 2 * poll_seconds)
 
 
 def run(log: FollowedLog, settings: Settings) -> None:

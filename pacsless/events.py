@@ -113,8 +113,12 @@ class Event(ABC):
                 raise Unprocessable("schema", f"{name} of {cls.TYPE} is not of type {field.type}")
             values[field.name] = data[name]
         event = cls(**values)
-        _ = event.subject  # validates the identifiers
+        event.check()
         return event
+
+    def check(self) -> None:
+        """Raise a `PacslessError` if a value is none that the event may have."""
+        _ = self.subject  # validates the identifiers
 
 
 @cache
@@ -125,6 +129,7 @@ def _accepted(annotation: str) -> tuple[type, ...]:
         "float": (int, float),
         "None": (type(None),),
         "Json": (dict,),
+        "list[Json]": (list,),
     }
     return tuple(t for part in annotation.split(" | ") for t in names[part])
 
@@ -378,7 +383,10 @@ class InstanceConversionFailed(InstanceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessLogged(Event):
-    """A client asked for something over DICOMweb, and this is what it got."""
+    """A client asked for something over DICOMweb, and this is what it got.
+
+    Nobody sends it any more: many are one `AccessesLogged`. A queue may still hold some.
+    """
 
     TYPE = "org.pacsless.access.logged.v1"
     TOPIC = "access_log_queue"
@@ -406,6 +414,52 @@ class AccessLogged(Event):
         return f"requests/{self.request_id}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessesLogged(Event):
+    """Clients asked for something of one tenant over DICOMweb, and this is what they got."""
+
+    TYPE = "org.pacsless.accesses.logged.v1"
+    TOPIC = "access_log_queue"
+    IDENTITY = ("tenant_id", "accesses")
+
+    accesses: list[Json]
+    """What `AccessLogged` says of each but the tenant, under the same names, as logged."""
+
+    @property
+    def id(self) -> str:
+        """As of every event; an access is the same if its request is."""
+        parts = (self.TYPE, self.tenant_id, *(str(one["RequestID"]) for one in self.accesses))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    @property
+    def subject(self) -> str:
+        return "requests"
+
+    def check(self) -> None:
+        """Raise `Unprocessable` if there is no access, or one lacks what each has."""
+        if not self.accesses:
+            raise Unprocessable("schema", f"Accesses of {self.TYPE} is empty")
+        kinds = _access_kinds()
+        for access in self.accesses:
+            if not isinstance(access, dict):
+                raise Unprocessable("schema", f"an access of {self.TYPE} is not a JSON object")
+            for name, kind in kinds:
+                if not isinstance(access.get(name), kind):
+                    raise Unprocessable(
+                        "schema",
+                        f"{name} of an access of {self.TYPE} is missing or of a wrong type",
+                    )
+
+
+@cache
+def _access_kinds() -> tuple[tuple[str, tuple[type, ...]], ...]:
+    return tuple(
+        (data_name(field.name), _accepted(str(field.type)))
+        for field in fields(AccessLogged)
+        if field.name != "tenant_id"
+    )
+
+
 EVENTS: Final[dict[str, type[Event]]] = {
     event.TYPE: event
     for event in (
@@ -420,6 +474,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         InstanceConverted,
         InstanceConversionFailed,
         AccessLogged,
+        AccessesLogged,
     )
 }
 """Every event there is, by type."""

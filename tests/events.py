@@ -20,6 +20,29 @@ _SOURCE = {
     "called_ae_title": "PACSLESS",
     "remote_address": "127.0.0.1",
 }
+
+
+def access(request_id: str, **changes: Any) -> dict[str, Any]:
+    """One of the accesses of an `AccessesLogged`."""
+    return {
+        "RequestID": request_id,
+        "AccessedAt": _TIME,
+        "Method": "GET",
+        "Route": "retrieve_instance",
+        "Path": "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.5",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "SopInstanceUID": "1.2.3.4.5",
+        "Status": 200,
+        "BytesSent": 526_336,
+        "DurationMs": 0.9,
+        "RemoteAddress": "127.0.0.1",
+        "UserAgent": "OHIF",
+        "UserID": "",
+        **changes,
+    }
+
+
 _VALUES: dict[str, dict[str, Any]] = {
     "instance.stored.v1": {
         **_INSTANCE,
@@ -126,6 +149,11 @@ _VALUES: dict[str, dict[str, Any]] = {
         "duration_ms": 0.9,
         "remote_address": "127.0.0.1",
         "user_agent": "OHIF",
+    },
+    "accesses.logged.v1": {
+        "tenant_id": "default",
+        "study_instance_uid": "",
+        "accesses": [access("f3a2"), access("f3a3")],
     },
 }
 

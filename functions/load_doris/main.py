@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functions.load_doris.rows import loads
 from pacsless.codec import Delivered
 from pacsless.events import (
+    AccessesLogged,
     AccessLogged,
     Event,
     InstanceConversionFailed,
@@ -21,7 +22,7 @@ from pacsless.stream_load import StreamLoad
 
 
 @handles(InstanceReceived, SeriesRevised, InstanceIndexed, InstanceUnindexed, InstanceConverted,
-         InstanceConversionFailed, AccessLogged)  # fmt: skip
+         InstanceConversionFailed, AccessLogged, AccessesLogged)  # fmt: skip
 def load_doris(batch: Sequence[Delivered[Event]], stream_load: StreamLoad) -> None:
     """Load the rows of a batch, a table at a time; repeating it changes nothing."""
     for load in loads(batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from functions.load_doris.values import (
     Row,
@@ -27,6 +27,7 @@ from pacsless.columns import (
 )
 from pacsless.errors import Unprocessable
 from pacsless.events import (
+    AccessesLogged,
     AccessLogged,
     Event,
     InstanceConversionFailed,
@@ -34,11 +35,30 @@ from pacsless.events import (
     InstanceIndexed,
     InstanceReceived,
     InstanceUnindexed,
+    Json,
     SeriesRevised,
+    data_name,
 )
 
 if TYPE_CHECKING:
     from pacsless.codec import Delivered
+
+
+_TEXTS_OF_ACCESSES: Final = tuple(
+    (data_name(name), name, ACCESS_LOG.column(name).length or 1)
+    for name in (
+        "method",
+        "route",
+        "path",
+        "study_instance_uid",
+        "series_instance_uid",
+        "sop_instance_uid",
+        "remote_address",
+        "user_agent",
+        "user_id",
+    )
+)
+"""Name in the event, column, and how many bytes it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,9 @@ def loads(batch: Sequence[Delivered[Event]]) -> list[Load]:
     for one in batch:
         for table, row in rows_of(one.event):
             rows.setdefault(table.name, []).append(row)
-            sources.setdefault(table.name, []).append(one)
+            known = sources.setdefault(table.name, [])
+            if not known or known[-1] is not one:
+                known.append(one)
     return [Load(name, found, label(name, sources[name])) for name, found in rows.items()]
 
 
@@ -106,7 +128,9 @@ def rows_of(event: Event) -> Iterable[tuple[Table, Row]]:
         case InstanceReceived():
             return [(RECEIVE_LOG, _received(event))]
         case AccessLogged():
-            return [(ACCESS_LOG, _accessed(event))]
+            return [(ACCESS_LOG, _accessed(event.tenant_id, event.data()))]
+        case AccessesLogged():
+            return [(ACCESS_LOG, _accessed(event.tenant_id, one)) for one in event.accesses]
         case InstanceConversionFailed() | InstanceConverted():
             return [(CONVERSION_FAILURE, _conversion(event))]
     raise Unprocessable("unexpected-type", f"{event.TYPE} has no table in the warehouse")
@@ -210,25 +234,23 @@ def _received(event: InstanceReceived) -> Row:
     }
 
 
-def _accessed(event: AccessLogged) -> Row:
-    accessed_at = time(event.accessed_at)
-    if not 0 < len(event.request_id.encode("utf-8", "replace")) <= 64:
-        raise Unprocessable("schema", f"RequestID of {event.TYPE} is not 1 to 64 bytes long")
-    return {
+def _accessed(tenant_id: str, access: Json) -> Row:
+    accessed_at = time(access["AccessedAt"])
+    request_id = access["RequestID"]
+    if not 0 < len(request_id.encode("utf-8", "replace")) <= 64:
+        raise Unprocessable("schema", "RequestID of an access is not 1 to 64 bytes long")
+    row: Row = {
         "accessed_date": accessed_at[:10],
-        "tenant_id": event.tenant_id,
-        "request_id": event.request_id,
+        "tenant_id": tenant_id,
+        "request_id": request_id,
         "accessed_at": accessed_at,
-        "status": event.status,
-        "bytes_sent": event.bytes_sent,
-        "duration_ms": event.duration_ms,
-        **texts(
-            ACCESS_LOG,
-            event,
-            "method route path study_instance_uid series_instance_uid sop_instance_uid "
-            "remote_address user_agent user_id",
-        ),
+        "status": access["Status"],
+        "bytes_sent": access["BytesSent"],
+        "duration_ms": access["DurationMs"],
     }
+    for name, column, limit in _TEXTS_OF_ACCESSES:
+        row[column] = cut(access[name], limit)
+    return row
 
 
 def _conversion(event: InstanceConversionFailed | InstanceConverted) -> Row:

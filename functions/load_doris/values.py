@@ -78,6 +78,8 @@ def _date(text: str) -> str | None:
 
 def cut(text: str, limit: int) -> str:
     """Text of at most so many bytes of UTF-8, whole characters."""
+    if len(text) <= limit and text.isascii() and "\0" not in text:
+        return text  # almost every one
     encoded = text.replace("\0", "").encode("utf-8", "replace")
     return encoded[:limit].decode("utf-8", "ignore")
 

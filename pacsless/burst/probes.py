@@ -13,7 +13,7 @@ from pacsless.burst.templates import Identifiers
 from pacsless.burst.timeline import Counts
 from pacsless.burst.workers import WorkersCommand
 from pacsless.errors import PacslessError, Unavailable
-from pacsless.events import AccessLogged
+from pacsless.events import AccessesLogged
 from pacsless.functions import load_functions
 from pacsless.settings import Settings
 from pacsless.stack.scrape import scaled_workers, scrape
@@ -222,7 +222,7 @@ class Probes:
 def _subscriptions() -> dict[str, list[str]]:
     """Topics of each function that takes events, without those that asking fills."""
     return {
-        name: [topic for topic in spec.topics if topic != AccessLogged.TOPIC]
+        name: [topic for topic in spec.topics if topic != AccessesLogged.TOPIC]
         for name, spec in load_functions().items()
         if spec.kind == "event"
     }

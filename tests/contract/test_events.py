@@ -13,11 +13,12 @@ from cloudevents.http import CloudEvent
 from cloudevents.kafka import to_binary
 from jsonschema import Draft202012Validator, FormatChecker
 
+from pacsless.access_lines import MAX_ACCESSES
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item, decode_http, to_record
 from pacsless.errors import BadRequest, PacslessError, Unprocessable
 from pacsless.events import EVENTS, TOPICS, Event, data_name, dead_letter_topic
 from pacsless.functions import load_functions
-from tests.events import EXAMPLES
+from tests.events import EXAMPLES, access
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "schemas" / "events"
@@ -106,6 +107,8 @@ def test_a_fact_repeats_its_id_and_another_has_another(kind: str) -> None:
     for name in event.IDENTITY:
         value = getattr(event, name)
         other: Any = value + 1 if isinstance(value, int) else f"{value}9"
+        if isinstance(value, list):
+            other = value[:-1]
         assert dataclasses.replace(event, **{name: other}).id != event.id
 
 
@@ -123,6 +126,28 @@ def test_data_that_breaks_the_schema_is_unprocessable(kind: str) -> None:
             EVENTS[kind].from_data(data | {name: [1]})
     with pytest.raises(Unprocessable):
         EVENTS[kind].from_data([])
+
+
+def test_an_access_among_many_says_what_one_alone_says() -> None:
+    alone = schema("org.pacsless.access.logged.v1")
+    among = schema("org.pacsless.accesses.logged.v1")["properties"]["Accesses"]
+    assert set(among["items"]["properties"]) == set(alone["properties"]) - {"TenantID"}
+    assert set(among["items"]["required"]) == set(among["items"]["properties"])
+    assert among["maxItems"] == MAX_ACCESSES
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [[], ["Doe^John"], [{}], [access("f3a2"), access("f3a3") | {"Status": "Doe^John"}],
+     [{name: value for name, value in access("f3a2").items() if name != "UserID"}]],
+)  # fmt: skip
+def test_accesses_that_break_the_schema_are_unprocessable(changed: list[Any]) -> None:
+    event = EXAMPLES["org.pacsless.accesses.logged.v1"]
+    data = event.data() | {"Accesses": changed}
+    assert not Draft202012Validator(schema(event.TYPE)).is_valid(data)
+    with pytest.raises(Unprocessable) as caught:
+        type(event).from_data(data)
+    assert "Doe" not in str(caught.value)
 
 
 def test_an_identifier_that_leaves_the_archive_is_refused() -> None:

@@ -14,6 +14,7 @@ from pacsless.codec import Delivered
 from pacsless.columns import TABLES, Table
 from pacsless.errors import Unprocessable
 from pacsless.events import (
+    AccessesLogged,
     AccessLogged,
     Event,
     InstanceConversionFailed,
@@ -25,7 +26,7 @@ from pacsless.events import (
 )
 from pacsless.functions import load_functions
 from pacsless.warehouse.strict import read
-from tests.events import EXAMPLES
+from tests.events import EXAMPLES, access
 
 HANDLED = [EXAMPLES[kind] for kind in load_functions()["load_doris"].handles]
 BY_NAME = {table.name: table for table in TABLES}
@@ -205,16 +206,34 @@ def test_an_attempt_with_invalid_identifiers_is_logged_cut_to_fit() -> None:
 
 
 def test_replays_of_a_log_have_the_same_key() -> None:
-    for event in (example(InstanceReceived), example(AccessLogged)):
-        [(table, row)] = rows_of(event)
-        [(_, again)] = rows_of(type(event).from_data(event.data()))
-        assert [row[name] for name in table.key] == [again[name] for name in table.key]
+    for event in (example(InstanceReceived), example(AccessLogged), example(AccessesLogged)):
+        found, replayed = rows_of(event), rows_of(type(event).from_data(event.data()))
+        for (table, row), (_, again) in zip(found, replayed, strict=True):
+            assert [row[name] for name in table.key] == [again[name] for name in table.key]
+
+
+def test_an_access_is_the_same_row_alone_and_among_others() -> None:
+    """Events of before may still be in the topic."""
+    alone = example(AccessLogged)
+    same = {name: value for name, value in alone.data().items() if name != "TenantID"}
+    assert rows(alone) == rows(example(AccessesLogged, accesses=[same]))
+
+
+def test_accesses_are_rows_in_their_order_of_one_load() -> None:
+    accesses = [access(f"{number:x}") for number in range(500)]
+    one, two = (example(AccessesLogged, accesses=some) for some in (accesses[:300], accesses[300:]))
+    [load] = loads([delivered(one, 17, 3), delivered(two, 18, 3)])
+    assert [row["request_id"] for row in load.rows] == [f"{number:x}" for number in range(500)]
+    assert load.label.startswith("wado_access_log-access_log_queue-3-17-18-")
+    accepted(BY_NAME["wado_access_log"], load.rows)
 
 
 @pytest.mark.parametrize("request_id", ["", "x" * 65])
 def test_a_key_is_never_cut(request_id: str) -> None:
     with pytest.raises(Unprocessable):
         rows_of(example(AccessLogged, request_id=request_id))
+    with pytest.raises(Unprocessable):
+        rows_of(example(AccessesLogged, accesses=[access("f3a2"), access(request_id)]))
 
 
 @pytest.mark.parametrize(
@@ -223,6 +242,7 @@ def test_a_key_is_never_cut(request_id: str) -> None:
         example(InstanceIndexed, created_date="23.11.2026"),
         example(InstanceIndexed, received_at="yesterday"),
         example(AccessLogged, accessed_at=""),
+        example(AccessesLogged, accesses=[access("f3a2", AccessedAt="yesterday")]),
     ],
     ids=lambda event: type(event).__name__,
 )

@@ -11,11 +11,11 @@ import pytest
 
 from pacsless import resources
 from pacsless.codec import BATCH_CONTENT_TYPE, batch, batch_item, to_record
-from pacsless.events import Event, InstanceIndexed, SeriesRevised
+from pacsless.events import AccessesLogged, Event, InstanceIndexed, SeriesRevised
 from pacsless.functions import load_functions
 from pacsless.stream_load import StreamLoad
 from pacsless.warehouse import Fault, Warehouse
-from tests.events import EXAMPLES
+from tests.events import EXAMPLES, access
 from tests.services import app_of
 
 HANDLED = [EXAMPLES[kind] for kind in load_functions()["load_doris"].handles]
@@ -59,7 +59,8 @@ def test_every_event_reaches_its_table_and_replays_change_nothing(
         "dicom_state_meta": 2,
         "dicom_image_meta": 1,
         "dicom_receive_log": 1,
-        "wado_access_log": 1,
+        # One alone, and two of one event.
+        "wado_access_log": 3,
         # The conversion that was made and the one that failed have the same target.
         "conversion_failure": 1,
     }
@@ -71,6 +72,23 @@ def test_every_event_reaches_its_table_and_replays_change_nothing(
     # Two outcomes at the same microsecond: the last one written stays, as in Doris.
     names = [name for name in first if name != "conversion_failure"]
     assert {name: contents(warehouse)[name] for name in names} == {n: first[n] for n in names}
+
+
+def test_a_log_that_was_cut_otherwise_before_a_crash_changes_nothing(
+    warehouse: Warehouse, function: Any
+) -> None:
+    """What ships the log sends again what it had not noted, with what was logged since."""
+    base = EXAMPLES[AccessesLogged.TYPE]
+    assert isinstance(base, AccessesLogged)
+    accesses = [access(f"{number:x}", BytesSent=number) for number in range(10)]
+    before, after = replace(base, accesses=accesses[:4]), replace(base, accesses=accesses)
+    other = replace(base, tenant_id="north", accesses=accesses[:2])
+    assert post(function, [before]).status_code == 204
+    assert post(function, [before, after, other, after], 1).status_code == 204
+    first = contents(warehouse)["wado_access_log"]
+    assert len(first) == 12
+    assert post(function, [other, before, after], 5).status_code == 204
+    assert contents(warehouse)["wado_access_log"] == first
 
 
 def test_a_topic_made_anew_is_not_taken_for_loaded(warehouse: Warehouse, function: Any) -> None:
