@@ -78,7 +78,8 @@ cluster-down: ## End it; what was built for it stays
 images: setup ## Make the container images, and load them into the cluster if it runs (IMAGES="nginx …")
 	@$(PYTHON) -m images $(IMAGES)
 
-image-test: setup-test ## Run each image as a strict cluster would (root, runc)
+image-test: ## Run each image as a strict cluster would (root, runc)
+	@pacsless/stack/setup.sh images
 	@$(PYTHON) -m images --no-load
 	@unshare --net sh -c 'ip link set lo up && exec $(PYTHON) -m pytest -p no:cacheprovider tests/images'
 

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from images import debian, sources, wheels
 from images.debian import Package
@@ -53,7 +54,8 @@ def of_debian(packages: Sequence[Package], without: Sequence[str], *, lowest: bo
     wheels.compile_modules(tree)
     return tree, [
         Component(
-            f"pkg:deb/debian/{one.name}@{one.version}?arch={one.architecture}&distro=debian-12",
+            f"pkg:deb/debian/{one.name}@{quote(one.version, safe=':~')}"
+            f"?arch={one.architecture}&distro=debian-12",
             one.name,
             one.version,
             sha256=one.sha256,

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Install what is missing, and nothing else: setup.sh [test|cluster]
+# Install what is missing, and nothing else: setup.sh [test|cluster|images]
 #
 # Debian packages (as root or with sudo), the Python environment, Kafka's jars,
 # the viewer. Every step remembers the inputs it was done for, so a second run
 # takes a moment. With "test", also what only the tests need; with "cluster", what
-# the cluster test bed does.
+# the cluster test bed does; with "images", what runs images for their tests.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -45,6 +45,10 @@ missing_packages() {
         has dciodvfy || echo dicom3tools
         has strace || echo strace
         has mkfs.xfs || echo xfsprogs
+    fi
+    if [ "$wanted" = images ]; then
+        has ip || echo iproute2
+        has runc || echo runc
     fi
     if [ "$wanted" = cluster ]; then
         has ip || echo iproute2
