@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test chart-test cluster-up cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
+.PHONY: help setup setup-test chart-test cluster-up cluster-test cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ LEVEL ?= 4
 cluster-up: ## A real Kubernetes on this machine (root, Go): LEVEL=2 API, 3 and pods, 4 and Kafka, KEDA
 	@pacsless/stack/setup.sh cluster
 	@$(PYTHON) -m tests.cluster up --level $(LEVEL)
+
+cluster-test: cluster-up images ## Install the chart there, kill its pods, upgrade, roll back, remove, find all again
+	@tests/cluster/in-cluster $(CURDIR)/$(PYTHON) -m pytest -s tests/cluster
 
 cluster-down: ## End it; what was built for it stays
 	@[ ! -x $(PYTHON) ] || $(PYTHON) -m tests.cluster down
