@@ -11,15 +11,14 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.cluster import layout
+from tests.cluster.kubectl import Cluster, Manifest, Refused, own_namespace, run
 from tests.eventually import eventually
 
 IMAGE: Final = os.environ.get("PACSLESS_TEST_IMAGE", layout.BUSYBOX)
@@ -45,60 +44,13 @@ _CONTAINER: Final[dict[str, Any]] = {
         "capabilities": {"drop": ["ALL"]},
     },
 }
-Manifest = dict[str, Any]
-
-
-class Refused(AssertionError):
-    """A program failed; the text is what it said."""
-
-
-def run(*command: str | Path, given: str | None = None) -> str:
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Refused(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
-    return done.stdout
-
-
-@dataclass(frozen=True)
-class Cluster:
-    namespace: str
-
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        return run("kubectl", f"--namespace={self.namespace}", *arguments, given=given)
-
-    def apply(self, *manifests: Manifest, server_only: bool = False) -> None:
-        # Not a List: what is in one is compared with the schema by kubectl, not the server.
-        content = "\n---\n".join(json.dumps(one) for one in manifests)
-        dry = ["--dry-run=server"] if server_only else []
-        self.kubectl("apply", "--validate=strict", *dry, "--filename=-", given=content)
-
-    def get(self, kind: str, name: str = "") -> Any:
-        return json.loads(self.kubectl("get", kind, *filter(None, [name]), "--output=json"))
-
-    def has_kind(self, resource: str) -> bool:
-        return resource in self.kubectl("api-resources", "--output=name").split()
-
-    def wait_for_phase(self, kind: str, name: str, phase: str) -> None:
-        self.kubectl(
-            "wait", f"{kind}/{name}", f"--for=jsonpath={{.status.phase}}={phase}", "--timeout=90s"
-        )
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A namespace of the cluster that KUBECONFIG names."""
-    if not os.environ.get("KUBECONFIG"):
-        pytest.skip("KUBECONFIG is not set: make cluster-up, and run this by in-cluster")
-    if shutil.which("kubectl") is None:
-        pytest.skip("not installed: kubectl")
-    one = Cluster(f"pacsless-bed-{secrets.token_hex(4)}")
-    one.kubectl("create", "namespace", one.namespace)
-    # Level 2 has nobody who makes it later than at once.
-    eventually(lambda: one.get("serviceaccount", "default"))
-    try:
+    with own_namespace("pacsless-bed") as one:
         yield one
-    finally:
-        one.kubectl("delete", "namespace", one.namespace, "--timeout=120s")
 
 
 @pytest.fixture(scope="module")

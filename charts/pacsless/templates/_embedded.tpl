@@ -10,6 +10,8 @@ metadata:
   {{- include "pacsless.metadata" $common | nindent 2 }}
 spec:
   replicas: 1
+  # In order, a pod whose image is not there would have to be ready before a rollback replaced it.
+  podManagementPolicy: Parallel
   serviceName: {{ include "pacsless.fullname" .root }}-{{ .name }}
   selector:
     matchLabels:

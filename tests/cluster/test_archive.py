@@ -1,0 +1,276 @@
+"""The whole archive by `helm install`, on a real cluster: nothing that was acknowledged is lost.
+
+The tests build on one another, in the order they stand: one release is installed,
+hurt, upgraded, rolled back, removed and installed again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pacsless.dicom.part10 import split_part10
+from pacsless.send import FileResult, Options, Summary, send_paths
+from tests.cluster.kubectl import Cluster, Refused, own_namespace
+from tests.cluster.release import Release
+from tests.dicom_files import BUNDLED, samples
+from tests.eventually import eventually
+from tests.instances import write_series
+
+_INSTALLED_SECONDS: Final = 90.0
+"""From `helm install` to an instance stored and read, if all images are there."""
+_EVENT_FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")
+
+
+@dataclass
+class Sent:
+    """What has been acknowledged so far, by every test."""
+
+    files: list[FileResult] = field(default_factory=list)
+
+    def studies(self) -> Counter[str]:
+        unique = {(one.file.study_instance_uid, one.file.sop_instance_uid) for one in self.files}
+        return Counter(study for study, _ in unique)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with own_namespace("pacsless-archive") as one:
+        if not one.get("nodes")["items"]:
+            pytest.skip("the cluster has no node: level 3 has one")
+        yield one
+
+
+@pytest.fixture(scope="module")
+def sent() -> Sent:
+    return Sent()
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster, sent: Sent, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The chart as it comes, and one instance through it, in the time that is promised."""
+    one = Release(cluster)
+    began = time.monotonic()
+    one.install()
+    installed = time.monotonic() - began
+    one.require_reachable()
+    _, paths = write_series(tmp_path_factory.mktemp("first"), 1)
+    send(one, sent, paths)
+    assert data_set(read_instance(one, sent.files[0])) == data_set(paths[0].read_bytes())
+    took = time.monotonic() - began
+    print(f"\nhelm install --wait {installed:.1f} s; stored and read after {took:.1f} s")
+    assert took <= _INSTALLED_SECONDS
+    return one
+
+
+def send(release: Release, sent: Sent, paths: Sequence[Path], *, jobs: int = 2) -> Summary:
+    host, port = release.dicom
+    options = Options(host=host, port=port, jobs=jobs, retries=60)
+    summary = send_paths(paths, options)
+    sent.files += [one for one in summary.files if one.stored]
+    return summary
+
+
+def read_instance(release: Release, one: FileResult) -> bytes:
+    file = one.file
+    return release.read(
+        f"/studies/{file.study_instance_uid}/series/{file.series_instance_uid}"
+        f"/instances/{file.sop_instance_uid}",
+        "application/dicom; transfer-syntax=*",
+    )
+
+
+def data_set(content: bytes) -> bytes:
+    """What goes over the wire: a file without its preamble and meta information."""
+    return content[split_part10(BytesIO(content)).dataset_offset :]
+
+
+def everything_is_found(release: Release, sent: Sent) -> None:
+    """All that was acknowledged is counted by the index, and described by the metadata."""
+
+    def counted() -> bool:
+        for study, instances in sent.studies().items():
+            found = release.search(f"/studies?StudyInstanceUID={study}")
+            assert found, f"a study of {instances} is not found"
+            assert found[0]["00201208"]["Value"] == [instances]
+        return True
+
+    eventually(counted, within=240)
+    for study, instances in sent.studies().items():
+
+        def described(study: str = study, instances: int = instances) -> bool:
+            return len(json.loads(release.read(f"/studies/{study}/metadata"))) == instances
+
+        assert eventually(described)
+
+
+def reconciled(release: Release) -> None:
+    """Files, index, metadata and warehouse agree, as `pacsless reconcile` tells."""
+
+    def agree() -> bool:
+        try:
+            release.cluster.kubectl(
+                "exec", "deployment/pacsless-reconcile", "--",
+                "python3.11", "-m", "pacsless", "reconcile",
+            )  # fmt: skip
+        except Refused as refused:
+            raise AssertionError(str(refused)) from None
+        return True
+
+    eventually(agree, within=240)
+
+
+@contextmanager
+def under_load(
+    release: Release, sent: Sent, folder: Path, series: int, instances: int
+) -> Iterator[Callable[[], bool]]:
+    """Send while something else is done; all is stored in the end, however often it is tried."""
+    paths = [
+        path for number in range(series)
+        for path in write_series(_made(folder / str(number)), instances)[1]
+    ]  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(send, release, sent, paths, jobs=3)
+        yield running.running
+        summary = running.result()
+    assert len(summary.files) == len(paths)
+    assert not summary.failed, {one.detail for one in summary.failed}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_helm_test_sends_an_instance_and_reads_it_back(release: Release) -> None:
+    assert "Succeeded" in release.helm("test", "pacsless", "--timeout=3m")
+
+
+def test_what_was_sent_comes_back_byte_for_byte(release: Release, sent: Sent) -> None:
+    """From outside the pods, each with the transfer syntax it was sent in."""
+    summary = send(release, sent, sorted({*BUNDLED.values(), *samples()}), jobs=2)
+    stored = [one for one in summary.files if one.stored]
+    assert len(stored) >= 30  # of pydicom's own files alone
+    host = release.dicomweb
+    assert host
+    different = [
+        one.file.path.name
+        for one in stored
+        if data_set(read_instance(release, one)) != data_set(one.file.path.read_bytes())
+    ]
+    assert not different
+
+
+def test_pods_that_are_killed_lose_nothing(release: Release, sent: Sent, tmp_path: Path) -> None:
+    """By the cluster, without grace, and by a signal to what runs in them."""
+    chosen = random.Random(7)
+    stop = threading.Event()
+    killed: Counter[str] = Counter()
+
+    def kill() -> None:
+        components = ["gateway", "nginx", "wado-rs", "qido-rs", "redis", *_EVENT_FUNCTIONS]
+        for number in range(10_000):
+            component = components[number % len(components)]
+            for pod in release.pods(component)[:1]:
+                if chosen.random() < 0.5:
+                    arguments = ["delete", "pod", pod, "--force", "--grace-period=0"]
+                else:
+                    # All but the first process, which no SIGKILL from inside reaches.
+                    script = "import os, signal; os.kill(-1, signal.SIGKILL)"
+                    program = ["python3.11", "-c", script]
+                    if component in ("nginx", "redis"):
+                        program = ["sh", "-c", "kill -9 -1"]
+                    arguments = [
+                        "exec",
+                        pod,
+                        f"--container={_container(component)}",
+                        "--",
+                        *program,
+                    ]
+                try:
+                    release.cluster.kubectl(*arguments)
+                except Refused:
+                    continue  # it ended before, or the program with it
+                finally:
+                    killed[component] += 1
+            if stop.wait(0.2):
+                return
+
+    killer = threading.Thread(target=kill)
+    with under_load(release, sent, tmp_path, series=60, instances=50) as running:
+        killer.start()
+        while running():
+            time.sleep(0.2)
+        stop.set()
+        killer.join()
+    print(f"\nkilled {dict(killed)}")
+    assert killed["gateway"]
+    everything_is_found(release, sent)
+    reconciled(release)
+
+
+def _container(component: str) -> str:
+    return "scp-gateway" if component == "gateway" else component
+
+
+def test_an_upgrade_under_load_fails_no_c_store(
+    release: Release, sent: Sent, tmp_path: Path
+) -> None:
+    before = set(release.pods("gateway") + release.pods("nginx") + release.pods("wado-rs"))
+    with under_load(release, sent, tmp_path, series=20, instances=30):
+        release.upgrade("logLevel=DEBUG")
+    assert not before & set(release.pods("nginx") + release.pods("wado-rs"))
+    everything_is_found(release, sent)
+
+
+def test_a_rollback_takes_the_upgrade_back(release: Release, sent: Sent) -> None:
+    release.helm("rollback", "pacsless", "1", "--wait", "--timeout=5m")
+    history = json.loads(release.helm("history", "pacsless", "--output=json"))
+    assert [one["status"] for one in history] == ["superseded", "superseded", "deployed"]
+    everything_is_found(release, sent)
+
+
+def test_an_image_that_is_not_there_leaves_what_runs(release: Release, sent: Sent) -> None:
+    with pytest.raises(Refused):
+        release.helm(
+            "upgrade", "pacsless", str(Path(__file__).parents[2] / "charts" / "pacsless"),
+            "--set=profile=local", "--set=image.tag=0.0.0-none", "--wait", "--timeout=20s",
+        )  # fmt: skip
+    assert read_instance(release, sent.files[0])
+    release.helm("rollback", "pacsless", "--wait", "--timeout=5m")
+    everything_is_found(release, sent)
+
+
+def test_uninstalled_only_the_data_is_left_and_an_install_finds_it(
+    release: Release, sent: Sent
+) -> None:
+    cluster = release.cluster
+    release.helm("uninstall", "pacsless", "--wait", "--timeout=5m")
+    ours = "--selector=app.kubernetes.io/instance=pacsless"
+    kinds = "all,configmaps,ingresses,networkpolicies,serviceaccounts,cronjobs"
+
+    def nothing_else_is_left() -> bool:
+        left = json.loads(cluster.kubectl("get", kinds, ours, "-ojson"))["items"]
+        assert not left, {one["metadata"]["name"] for one in left}
+        return True
+
+    # Pods are let finish what is in hand.
+    eventually(nothing_else_is_left, within=300)
+    kept = json.loads(cluster.kubectl("get", "pvc", ours, "-ojson"))["items"]
+    assert {one["metadata"]["name"] for one in kept} >= {"pacsless-archive"}
+    release.install()
+    everything_is_found(release, sent)
+    for one in sent.files[:20]:
+        assert data_set(read_instance(release, one)) == data_set(one.file.path.read_bytes())
