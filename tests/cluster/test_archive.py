@@ -263,7 +263,8 @@ def test_uninstalled_only_the_data_is_left_and_an_install_finds_it(
 
     def nothing_else_is_left() -> bool:
         left = json.loads(cluster.kubectl("get", kinds, ours, "-ojson"))["items"]
-        assert not left, {one["metadata"]["name"] for one in left}
+        names = {str(one["metadata"]["name"]) for one in left}
+        assert names <= {"pacsless-check"}, names  # the last test's pod, which Helm lets be
         return True
 
     # Pods are let finish what is in hand.
