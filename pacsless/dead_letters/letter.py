@@ -31,7 +31,7 @@ _FORMS: Final = {
     "ce_id": _ID,
     "ce_source": r"/[a-z_-]{1,32}(/[a-z_-]{1,64})?",
     "ce_specversion": r"\d\.\d",
-    "ce_subject": rf"{_UIDS}|attempts/{_ID}|requests/{_ID}",
+    "ce_subject": rf"{_UIDS}|attempts/{_ID}|requests(/{_ID})?",
     "ce_time": r"[0-9T:.Z-]{1,32}",
     "ce_type": r"org\.pacsless(\.[a-z-]{1,32}){2}\.v\d{1,3}",
     "content-type": r"application/(cloudevents\+)?json",
