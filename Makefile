@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test chart-test cluster-up cluster-test cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
+.PHONY: help setup setup-test chart-test terraform-test cluster-up cluster-test cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ crash: setup-test ## Kill the gateway, cut its power, fill its disk, send it 4 G
 
 faults: setup-test ## Kill every part of a stack under load, 20 rounds, and replay its topics: an hour
 	@$(PYTHON) -m tests.faults $(FAULTS)
+
+terraform-test: setup ## Make, plan again and destroy terraform/examples/dev against moto (4 minutes; needs terraform)
+	@$(PYTHON) -m pytest -rs tests/terraform/test_modules.py tests/terraform/test_apply.py
 
 LEVEL ?= 4
 

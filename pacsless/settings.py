@@ -129,6 +129,8 @@ class Settings(FromEnviron):
     """S3 endpoint, for another service than AWS."""
     kafka: tuple[str, ...] = ("127.0.0.1:19092",)
     """Kafka bootstrap servers."""
+    kafka_tls: bool = False
+    """Whether Kafka is spoken to by TLS. The system's authorities must know its certificate's."""
     postgres: str = field(default="postgresql://pacsless@127.0.0.1:15432/pacsless", repr=False)
     """PostgreSQL address, ``postgresql://user:password@host:port/database``."""
     redis: str = field(default="redis://127.0.0.1:16379/0", repr=False)

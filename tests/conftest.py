@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from tests.services import KafkaBroker, PostgresServer, RedisServer, require
 
 # Asked for by name only: it acts on whatever cluster KUBECONFIG names; and it wants images made
-# and a network of its own (make image-test).
-collect_ignore = ["cluster", "images"]
+# and a network of its own (make image-test); and it takes minutes (make terraform-test).
+collect_ignore = ["cluster", "images", "terraform/test_apply.py"]
 
 # A busy machine is slow at making examples, too.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

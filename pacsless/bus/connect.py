@@ -20,6 +20,7 @@ def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
     """Options every client is made with."""
     return {
         "bootstrap_servers": list(settings.kafka),
+        "security_protocol": "SSL" if settings.kafka_tls else "PLAINTEXT",
         "client_id": client_id,
         # A broker that does not answer must become an error while the caller
         # still waits, not after the library's half minute.

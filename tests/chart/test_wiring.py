@@ -234,6 +234,24 @@ def test_every_setting_exists_and_is_said_once(profile: str, mode: str) -> None:
             assert {each for each in said if each.startswith("PACSLESS_")} <= there, name
 
 
+def test_tls_of_kafka_is_told_to_who_speaks_to_it_and_to_keda() -> None:
+    manifests = helm(4).template(values("production", kafka={"tls": True}))
+    told = [
+        environment(one)
+        for _, pod in pods(manifests)
+        for one in containers(pod)
+        if "PACSLESS_KAFKA" in environment(one)
+    ]
+    assert told and all(one["PACSLESS_KAFKA_TLS"] == "true" for one in told)
+    triggers = [
+        trigger["metadata"]
+        for one in manifests
+        if one["kind"] == "ScaledObject"
+        for trigger in one["spec"]["triggers"]
+    ]
+    assert triggers and all(one["tls"] == "enable" for one in triggers)
+
+
 CONNECTED = {
     "PACSLESS_KAFKA": "kafka",
     "PACSLESS_POSTGRES": "postgres",

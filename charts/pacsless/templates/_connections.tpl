@@ -65,6 +65,10 @@ key: {{ $own.existingSecretKey }}
 {{- if has "kafka" .uses }}
 - name: PACSLESS_KAFKA
   value: {{ include "pacsless.kafka.servers" .root | quote }}
+{{- if $values.kafka.tls }}
+- name: PACSLESS_KAFKA_TLS
+  value: "true"
+{{- end }}
 {{- end }}
 {{- if has "postgres" .uses }}
 - name: PACSLESS_POSTGRES

@@ -10,6 +10,12 @@
 {{- if and (eq $v.kafka.source "external") (not $v.kafka.bootstrapServers) -}}
 {{- fail "kafka.bootstrapServers: kafka.source is external, so set its brokers, or kafka.source to embedded or strimzi" -}}
 {{- end -}}
+{{- if and $v.kafka.tls (ne $v.kafka.source "external") -}}
+{{- fail (printf "kafka.tls: kafka.source is %s, which speaks none; set kafka.tls to false, or kafka.source to external" $v.kafka.source) -}}
+{{- end -}}
+{{- if and $v.kafka.tls (eq $v.trigger.mode "knative") -}}
+{{- fail "kafka.tls: a KafkaSource would need the authority in a Secret of its own, which this chart makes none of; set trigger.mode to keda" -}}
+{{- end -}}
 {{- if and (ne $v.kafka.source "external") $v.kafka.bootstrapServers -}}
 {{- fail (printf "kafka.bootstrapServers: kafka.source is %s; set it to external to use these brokers" $v.kafka.source) -}}
 {{- end -}}

@@ -1,0 +1,1 @@
+"""Terraform, applied to moto: `make terraform-test`."""
