@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import flask
 import functions_framework
@@ -130,6 +131,16 @@ def running(
             process.wait()
 
 
+def _groups(client: Any) -> tuple[list[str]] | None:
+    """Names of a broker's groups; None if it has just begun and does not know yet."""
+    from kafka.errors import CoordinatorLoadInProgressError
+
+    try:
+        return ([one["group_id"] for one in client.list_groups()],)
+    except CoordinatorLoadInProgressError:
+        return None
+
+
 class KafkaBroker:
     """One real broker."""
 
@@ -186,7 +197,7 @@ class KafkaBroker:
             client.delete_topics(gone)
             eventually(lambda: not set(gone) & set(client.list_topics()))
             if topics is None:
-                client.delete_groups([one["group_id"] for one in client.list_groups()])
+                client.delete_groups(eventually(lambda: _groups(client))[0])
         finally:
             client.close()
         create_topics(self.settings, 4)
