@@ -32,7 +32,8 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-REGION = "eu-central-1"
+from tests.terraform.msk import REGION, Json, Kafka, answer_of, error
+
 SERVICES = (
     "ec2", "eks", "elasticache", "iam", "kafka", "kms", "logs", "rds", "s3", "secretsmanager",
     "sts",
@@ -62,9 +63,7 @@ FORGOTTEN: dict[str, dict[str, list[str]]] = {
 }
 """Attributes that come back from moto otherwise than they were sent, by module and resource."""
 
-_TIME = "2026-01-01T00:00:00.000Z"
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
-Json = dict[str, Any]
 
 
 class Aws:
@@ -211,9 +210,9 @@ class Gaps:
                 **body, "clusterName": cluster, "addonArn": arn, "status": "ACTIVE",
             }  # fmt: skip
         if name not in self.addons:
-            return _error(404, "ResourceNotFoundException")
+            return error(404, "ResourceNotFoundException")
         addon = self.addons.pop(name) if method == "DELETE" else self.addons[name]
-        return _json({"addon": addon})
+        return answer_of({"addon": addon})
 
     def _with_group(self, response: Response) -> Response:
         """Give a cluster the security group that EKS makes with it, and takes with it."""
@@ -231,72 +230,7 @@ class Gaps:
         config["clusterSecurityGroupId"] = self._groups[name]
         if cluster["status"] == "DELETING" or name not in _backend("eks").clusters:
             _backend("ec2").delete_security_group(group_id=self._groups.pop(name))
-        return _json(body)
-
-
-class Kafka:
-    """MSK: its clusters and configurations, as they were given."""
-
-    def __init__(self) -> None:
-        self.clusters: dict[str, Json] = {}
-        self.configurations: dict[str, Json] = {}
-
-    def answer(self, method: str, path: str, body: Json) -> Response:
-        """Answer a request of the API's version 1, or 2, which nests what 1 has flat."""
-        parts = path.removeprefix("/api").strip("/").split("/", 2)
-        kind, arn = parts[1], parts[2] if len(parts) > 2 else ""
-        known = self.clusters if kind == "clusters" else self.configurations
-        if method == "POST" and not arn:
-            made = self._cluster(body) if kind == "clusters" else self._configuration(body)
-            return _json(made)
-        arn, _, what = _split(arn)
-        if arn not in known and kind == "configurations":
-            # This is how MSK says it.
-            return _error(400, "BadRequestException", "Configuration ARN does not exist")
-        if arn not in known:
-            return _error(404, "NotFoundException")
-        if method == "DELETE":
-            del known[arn]
-            return _json({"arn": arn, "clusterArn": arn, "state": "DELETING"})
-        one = known[arn]
-        if what == "bootstrap-brokers":
-            count = one["numberOfBrokerNodes"]
-            names = [f"b-{i}.{one['clusterName']}.msk.example:9094" for i in range(count, 0, -1)]
-            return _json({"bootstrapBrokerStringTls": ",".join(names)})
-        if what.startswith("revisions/"):
-            return _json({**one, **one["latestRevision"]})
-        if kind == "configurations":
-            return _json(one)
-        if path.startswith("/api/v2"):
-            return _json({"clusterInfo": {**one, "clusterType": "PROVISIONED", "provisioned": one}})
-        return _json({"clusterInfo": one})
-
-    def _cluster(self, body: Json) -> Json:
-        arn = f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/{body['clusterName']}/{uuid.uuid4()}"
-        configuration = body["configurationInfo"]
-        software = {
-            "kafkaVersion": body["kafkaVersion"],
-            "configurationArn": configuration["arn"],
-            "configurationRevision": configuration["revision"],
-        }
-        self.clusters[arn] = {
-            **body, "clusterArn": arn, "state": "ACTIVE", "currentVersion": "K1",
-            "creationTime": _TIME, "currentBrokerSoftwareInfo": software,
-        }  # fmt: skip
-        return {"clusterArn": arn, "clusterName": body["clusterName"], "state": "CREATING"}
-
-    def _configuration(self, body: Json) -> Json:
-        arn = f"arn:aws:kafka:{REGION}:{ACCOUNT}:configuration/{body['name']}/{uuid.uuid4()}"
-        self.configurations[arn] = {
-            "kafkaVersions": [], **body, "arn": arn, "state": "ACTIVE", "creationTime": _TIME,
-            "latestRevision": {"revision": 1, "creationTime": _TIME},
-        }  # fmt: skip
-        return self.configurations[arn]
-
-
-def _split(arn: str) -> tuple[str, str, str]:
-    found = re.fullmatch(r"(arn:[^/]+/[^/]+/[^/]+)(/?)(.*)", arn)
-    return (found[1], found[2], found[3]) if found else (arn, "", "")
+        return answer_of(body)
 
 
 def _signed(request: Request) -> str:
@@ -306,12 +240,3 @@ def _signed(request: Request) -> str:
 def _body(request: Request) -> Json:
     found = request.get_json(silent=True) if request.content_length else None
     return found or {}
-
-
-def _json(content: Json) -> Response:
-    return Response(json.dumps(content, default=str), content_type="application/json")
-
-
-def _error(status: int, code: str, message: str = "not found") -> Response:
-    content = json.dumps({"message": message})
-    return Response(content, status, {"x-amzn-ErrorType": code}, content_type="application/json")

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from tests.services import REPOSITORY
-from tests.terraform.aws import FORGOTTEN, REGION, SERVICES, Aws
+from tests.terraform.aws import FORGOTTEN, SERVICES, Aws
+from tests.terraform.msk import REGION
 from tests.terraform.tools import Terraform
 
 pytestmark = pytest.mark.timeout(1500)
