@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,16 +29,20 @@ def migrate(settings: Settings, folder: Path) -> list[str]:
     Raises
     ------
     DatabaseFailed
-        If an applied file was changed since, or one is refused.
+        If there is no such file, an applied one was changed since, or one is refused.
     Unavailable
         If PostgreSQL is down.
     """
+    files = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    if not files:
+        # In a function's image there are none: "up to date" would be a guess.
+        raise DatabaseFailed("migration", f"there are no migrations in {folder}")
     address = Address.parse(settings.postgres)
     try:
         # A migration may copy the whole ledger, or wait for one that does.
         connection = Connection(address, patient=True)
         try:
-            return _migrate(connection, folder)
+            return _migrate(connection, files)
         finally:
             connection.close()  # ends the lock too
     except Lost as error:
@@ -46,7 +51,7 @@ def migrate(settings: Settings, folder: Path) -> list[str]:
         raise Unavailable("postgres", "another transaction got in the way: try again") from None
 
 
-def _migrate(connection: Connection, folder: Path) -> list[str]:
+def _migrate(connection: Connection, files: Sequence[Path]) -> list[str]:
     connection.run("SELECT pg_advisory_lock(:key)", {"key": _MIGRATION_LOCK})
     connection.script(
         "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, checksum text"
@@ -54,7 +59,7 @@ def _migrate(connection: Connection, folder: Path) -> list[str]:
     )
     known = dict(connection.run("SELECT name, checksum FROM schema_migrations", {}))
     applied = []
-    for path in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql")):
+    for path in files:
         sql = path.read_text(encoding="utf-8")
         checksum = hashlib.sha256(sql.encode()).hexdigest()
         if path.name in known:

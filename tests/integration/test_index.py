@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import signal
+import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,6 +39,7 @@ from pacsless.events import (
 )
 from pacsless.identity import InstanceIdentity
 from pacsless.postgres import Transaction
+from pacsless.settings import Settings
 from tests.eventually import eventually
 from tests.index import Index
 from tests.instances import make_dataset, new_tenant, store, store_bytes
@@ -503,3 +505,29 @@ def test_odd_files_are_indexed_and_hostile_ones_refused(indexer: Index, tenant: 
         t=tenant,
     )
     assert conflicts == [[1]]
+
+
+def test_a_dump_is_restored(indexer: Index, tenant: str, tmp_path: Path) -> None:
+    """As docs/operations-kubernetes.md says; pg_restore leaves functions no search_path."""
+    dataset = make_dataset(PatientName="Müller^Änne=王^小東")
+    indexer(store(indexer.archive, tenant, dataset))
+    address, dump = indexer.settings.postgres, tmp_path / "pacsless.dump"
+    restored = f"restored_{tenant}"
+
+    def run(*command: str | Path) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+
+    run("pg_dump", "--format=custom", f"--file={dump}", address)
+    run("psql", "--quiet", f"--command=CREATE DATABASE {restored}", address)
+    run(
+        "pg_restore", "--no-owner", "--exit-on-error",
+        f"--dbname={address.rpartition('/')[0]}/{restored}", dump,
+    )  # fmt: skip
+    other = Index(indexer.archive, Settings(postgres=f"{address.rpartition('/')[0]}/{restored}"))
+    try:
+        words = "SELECT patient_name_words::text FROM study WHERE tenant_id = :tenant"
+        assert other.rows(words, tenant=tenant) == indexer.rows(words, tenant=tenant) != []
+        assert other.state(tenant) == indexer.state(tenant)
+    finally:
+        other.database.close()

@@ -243,3 +243,8 @@ def test_a_migration_may_take_as_long_as_it_takes(
     assert database.run(lambda t: t.run("SELECT timeout FROM told")) == [["0"]]
     assert database.run(lambda t: t.run("SHOW statement_timeout")) == [["50s"]]
     database.close()
+
+
+def test_a_folder_without_migrations_is_no_schema_that_is_up_to_date(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseFailed, match="no migrations"):
+        migrate(Settings(), tmp_path / "schemas")
