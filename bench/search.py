@@ -184,7 +184,7 @@ def ask(found: Found, settings: Settings, studies: int, folder: Path) -> None:
     }
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        function.start([sys.executable, "-m", "functions_framework"], lambda: _is_up(port), environ)
+        function.start([sys.executable, "-m", "pacsless.serve"], lambda: _is_up(port), environ)
         for name, query in QUERIES.items():
             random = Random(name)
             times, results = [], []

@@ -82,7 +82,7 @@ def _function(name: str, summary: str) -> Recipe:
         name=name.replace("_", "-"),
         summary=summary,
         kind=PYTHON,
-        entry_point=("python3.11", "-m", "functions_framework"),
+        entry_point=("python3.11", "-m", "pacsless.serve"),
         environment=_python(
             FUNCTION_TARGET=name,
             FUNCTION_SOURCE=f"/app/functions/{name}/main.py",

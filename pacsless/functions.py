@@ -11,7 +11,8 @@
     uses = ["archive", "kafka", "postgres"]   # what the chart connects it to; see `Use`
 
     schedule = "*/10 * * * *"         # kind "timer" only; see `pacsless.schedule`
-    threads = 64                      # requests at a time in a process, unless gunicorn's will do
+    server = "gunicorn"               # kind "http", if granian will not do; see `Server`
+    threads = 64                      # requests at a time in a process, unless the server's will do
 
     [tool.pacsless.trigger]           # kind "event" only; see `pacsless.policy`
     max_events = 100
@@ -34,6 +35,13 @@ from pacsless.policy import Policies, load_overrides, policies
 from pacsless.schedule import Schedule
 
 Kind = Literal["event", "http", "timer", "authorization"]
+
+Server = Literal["granian", "gunicorn"]
+"""Who reads a function's requests (`pacsless.serve`).
+
+granian for those of clients; gunicorn, which functions-framework starts, for events and timers
+and for what needs the connection itself.
+"""
 
 Use = Literal[
     "archive", "archive-read", "spool", "kafka", "postgres", "redis", "doris", "pseudonyms"
@@ -76,8 +84,9 @@ class FunctionSpec:
     """What it is connected to."""
     schedule: Schedule | None = None
     """None unless it is of kind ``timer``."""
+    server: Server = "gunicorn"
     threads: int = 0
-    """Requests at a time in a process; 0 for what functions-framework takes."""
+    """Requests at a time in a process; 0 for what the server takes."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -127,6 +136,26 @@ def load_functions(
     return {name: _read(name, one, wanted.get(name, {})) for name, one in documents.items()}
 
 
+def load_function(folder: Path) -> FunctionSpec:
+    """Read one function's declaration.
+
+    Parameters
+    ----------
+    folder
+        The function's.
+
+    Raises
+    ------
+    InvalidDeclaration
+        If there is none, or it is not as the module describes.
+    """
+    try:
+        document = tomllib.loads((folder / "pyproject.toml").read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidDeclaration("declaration", f"{folder}/pyproject.toml: {error}") from error
+    return _read(folder.name, document, {})
+
+
 def _declared(document: dict[str, Any]) -> dict[str, Any]:
     return dict(document.get("tool", {}).get("pacsless", {}))
 
@@ -164,7 +193,23 @@ def _read(name: str, document: dict[str, Any], wanted: Mapping[str, Any]) -> Fun
             if kind == "event"
             else None,
             schedule=Schedule.parse(declared["schedule"]) if kind == "timer" else None,
+            server=_server(name, kind, declared.get("server")),
             threads=int(declared.get("threads", 0)),
         )
     except KeyError as error:
         raise InvalidDeclaration("declaration", f"{name}: pyproject.toml lacks {error}") from None
+
+
+def _server(name: str, kind: Kind, declared: str | None) -> Server:
+    if kind not in ("http", "authorization"):
+        if declared is not None:
+            raise InvalidDeclaration("declaration", f"{name}: kind {kind} chooses no server")
+        return "gunicorn"
+    match declared:
+        case None | "granian":
+            return "granian"
+        case "gunicorn":
+            return "gunicorn"
+        case _:
+            there = ", ".join(get_args(Server))
+            raise InvalidDeclaration("declaration", f"{name}: server is one of {there}")

@@ -1,21 +1,19 @@
-"""How a request gets to an HTTP function: past Flask, by a thread that stays with its connection.
+"""How a request gets to an HTTP function, and its answer to the server: past Flask.
 
-What functions-framework and gunicorn do around a function takes three times as long
-as most answers. Neither lets anybody choose, so both are told here.
+What functions-framework does around a function takes longer than most answers.
 """
 
 from __future__ import annotations
 
-import select
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import flask
-from gunicorn.workers.gthread import ThreadWorker
 from werkzeug.wrappers import Response
 
-_MILLISECONDS: Final = 5
-_handle: Final = ThreadWorker.handle
+_logger: Final = logging.getLogger(__name__)
 
 
 def hand_over(application: flask.Flask, function: Callable[[flask.Request], Response]) -> None:
@@ -31,34 +29,22 @@ def hand_over(application: flask.Flask, function: Callable[[flask.Request], Resp
     """
 
     def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        return function(flask.Request(environ))(environ, start_response)
+        response = function(flask.Request(environ))
+        body = response(environ, start_response)
+        if response.is_streamed:
+            return _told(body)
+        # granian takes a list as it is, and asks for the chunks of anything else one by one.
+        with closing(body):  # type: ignore[type-var]
+            return [b"".join(body)]
 
     application.wsgi_app = wsgi_app  # type: ignore[method-assign]
-    ThreadWorker.handle = _handle_all
 
 
-def _handle_all(worker: Any, connection: Any) -> Any:
-    """Handle a request, and the next ones if they come at once.
-
-    nginx keeps its connections to a function and has another request for one a
-    millisecond after an answer. gunicorn gives a connection back to its main thread,
-    which waits for it with all others and gives it to a thread anew: the interpreter
-    is handed over twice, and as often again for each lock between.
-    """
-    while True:
-        # True is a connection that is kept; there is another true value.
-        kept = _handle(worker, connection)
-        if kept is not True or not worker.alive or _others_wait(worker):
-            return kept
-        if connection.parser.unreader.buf.getvalue():
-            return kept  # a part of the next request is here: gunicorn knows what to do
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN)
-        if not poll.poll(_MILLISECONDS):
-            return kept
-
-
-def _others_wait(worker: Any) -> bool:
-    """Whether there are more connections with a request than threads."""
-    idle = len(worker.keepalived_conns) + len(worker.pending_conns)
-    return bool(worker.nr_conns - idle > worker.cfg.threads)
+def _told(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Say what went wrong after an answer had begun; a server would quote it, and so data."""
+    with closing(body):  # type: ignore[type-var]
+        try:
+            yield from body
+        except Exception:
+            _logger.exception("an answer was cut off")
+            raise

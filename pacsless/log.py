@@ -28,6 +28,8 @@ _THRESHOLDS: Final = {
     "botocore": logging.ERROR,
     "kafka": logging.WARNING,
     "kafka.net": logging.CRITICAL,
+    # Quotes the text of an exception; `pacsless.handover` says the rest.
+    "_granian": logging.CRITICAL,
 }
 
 

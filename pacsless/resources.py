@@ -107,5 +107,5 @@ def override(resources: Mapping[Any, Any]) -> Iterator[None]:
             _overrides.update(before)
 
 
-# Connections do not survive a fork: a gunicorn worker builds its own.
+# Connections do not survive a fork: a worker builds its own.
 os.register_at_fork(after_in_child=_built.clear)

@@ -1,6 +1,6 @@
 """What every function's worker process has: limits, logging, health and metrics.
 
-A function runs under gunicorn, started by ``functions-framework``. Limits and
+A function runs under granian or gunicorn (`pacsless.serve`). Limits and
 logging belong to that process alone, so they are set on its first request and
 never in a test that imports a function.
 """
@@ -45,7 +45,7 @@ _running: Final[set[Running]] = set()
 
 
 def start(function: str, environ: Mapping[str, Any]) -> Response | None:
-    """Set this process up, once, if gunicorn runs it.
+    """Set this process up, once, if a server runs it.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def start(function: str, environ: Mapping[str, Any]) -> Response | None:
     with _lock:
         if function in _started:
             return None
-        if str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn"):
+        if str(environ.get("SERVER_SOFTWARE", "")).startswith(("Granian", "gunicorn")):
             try:
                 settings: Settings = resources.get(Settings)
             except InvalidSetting as error:
@@ -103,7 +103,7 @@ def running(seconds: float | None) -> Iterator[Running]:
     ----------
     seconds
         When whoever sent it stops waiting; None for never. The process ends
-        then, and gunicorn starts another: nothing else stops a decoder that
+        then, and its server starts another: nothing else stops a decoder that
         loops in C.
     """
     batch = Running(None if seconds is None else time.monotonic() + seconds)

@@ -47,7 +47,7 @@ def app_of(function: str) -> flask.Flask:
 
 
 class FunctionProcess:
-    """A function in a process of its own, under gunicorn, as in production.
+    """A function in a process of its own, served as in production.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class FunctionProcess:
         """Start it, or start it again; return when it is ready."""
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "functions_framework"],
+                [sys.executable, "-m", "pacsless.serve"],
                 env=self._environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         eventually(self._is_ready, within=240)

@@ -1,7 +1,7 @@
 """Kafka as this project uses it: the only package that imports ``kafka``.
 
 Clients connect on first use and once per process, because kafka-python does not
-survive a fork and gunicorn forks. Everything that means "the broker cannot do
+survive a fork and servers of functions fork. Everything that means "the broker cannot do
 it now" is raised as `Unavailable` with the code ``broker``.
 """
 

@@ -18,7 +18,7 @@ ALGORITHMS: Final = (
 LEEWAY_S: Final = 30
 """By how much the provider's clock may differ from ours."""
 LONGEST: Final = 8192
-"""Bytes of a token; gunicorn takes no longer header."""
+"""Bytes of a token; gunicorn, which serves `stow_rs`, takes no longer header."""
 
 # Providers write JWT, or nothing, or what RFC 9068 §2.1 wants; other kinds of token say so here.
 _TYPES: Final = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})

@@ -174,14 +174,14 @@ def _function(settings: StackSettings, name: str, threads: int) -> Part:
     return Part(
         name,
         Stage.FUNCTION,
-        (sys.executable, "-m", "functions_framework"),
+        (sys.executable, "-m", "pacsless.serve"),
         probes.http_ok(port, "/readyz"),
         f"http://{LOOPBACK}:{port}",
         {
             "FUNCTION_TARGET": name,
             "FUNCTION_SOURCE": str(REPOSITORY / "functions" / name / "main.py"),
             "PORT": str(port),
-            # gunicorn puts a control socket there; without it all would share one.
+            # Where gunicorn serves, it puts a control socket there: each its own.
             "XDG_RUNTIME_DIR": str(settings.run / name),
             **environment,
         },

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pacsless.functions import InvalidDeclaration, load_functions
+from pacsless.functions import InvalidDeclaration, load_function, load_functions
 from pacsless.policy import InvalidPolicy
 
 GOOD = """
@@ -17,6 +17,13 @@ handles = ["org.pacsless.instance.stored.v1"]
 emits = ["org.pacsless.instance.indexed.v1", "org.pacsless.series.revised.v1"]
 [tool.pacsless.trigger]
 max_events = 7
+"""
+HTTP = """
+[project]
+name = "do-this"
+description = "does this"
+[tool.pacsless]
+kind = "http"
 """
 
 
@@ -43,6 +50,26 @@ def test_reads_a_schedule(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("declared", "server"),
+    [("", "granian"), ('server = "granian"', "granian"), ('server = "gunicorn"', "gunicorn")],
+)
+def test_reads_who_serves_it(tmp_path: Path, declared: str, server: str) -> None:
+    root = declare(tmp_path, HTTP + declared)
+    assert load_functions(root)["do_this"].server == server
+    assert load_function(root / "do_this").server == server
+
+
+def test_refuses_a_server_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDeclaration, match="granian, gunicorn"):
+        load_functions(declare(tmp_path, HTTP + 'server = "apache"'))
+
+
+def test_says_where_a_declaration_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDeclaration, match=r"pyproject\.toml"):
+        load_function(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ("do-this", "do-that"),
@@ -52,6 +79,7 @@ def test_reads_a_schedule(tmp_path: Path) -> None:
         ("instance.stored.v1", "instance.stored.v9"),
         ('kind = "event"', 'kind = "event"\nuses = ["postgresql"]'),
         ('kind = "event"', 'kind = "event"\nuses = ["kafka", "kafka"]'),
+        ('kind = "event"', 'kind = "event"\nserver = "granian"'),
         ("max_events = 7", "max_events = 0"),
         ("max_events = 7", "max_event = 7"),
         ("max_events = 7", 'gather = "all"'),

@@ -66,7 +66,7 @@ annotations:
 
 {{/*
 Resources of a function's container: its memory limit is that of its worker, who
-ends a batch at it, and what gunicorn and the trigger take.
+ends a batch at it, and what the server and the trigger take.
 */}}
 {{- define "pacsless.functionResources" -}}
 {{- $set := deepCopy .set -}}

@@ -200,7 +200,7 @@ def test_what_a_client_says_of_itself(site: Site) -> None:
 
 
 def test_a_header_that_is_too_large(site: Site) -> None:
-    """gunicorn takes 8 KB a header, nginx 16; neither is a fault of the server."""
+    """A token can have 8 KB, a header 16 in nginx; more is no fault of the server."""
     for length in (7_000, 9_000, 15_000, 20_000, 70_000):
         answer = site.ask(f"Bearer {'a' * length}", "/dicom-web/studies")
         assert answer.status in (400, 401), length
