@@ -30,12 +30,18 @@ def hand_over(application: flask.Flask, function: Callable[[flask.Request], Resp
 
     def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         response = function(flask.Request(environ))
-        body = response(environ, start_response)
         if response.is_streamed:
-            return _told(body)
+            return _told(response(environ, start_response))
+        if response.status_code != 200 or environ["REQUEST_METHOD"] != "GET":
+            # werkzeug knows which of them have a body and a length.
+            with closing(response(environ, start_response)) as body:  # type: ignore[type-var]
+                return [b"".join(body)]
         # granian takes a list as it is, and asks for the chunks of anything else one by one.
-        with closing(body):  # type: ignore[type-var]
-            return [b"".join(body)]
+        whole = response.get_data()
+        response.headers["Content-Length"] = str(len(whole))
+        start_response(response.status, response.headers.to_wsgi_list())
+        response.close()
+        return [whole]
 
     application.wsgi_app = wsgi_app  # type: ignore[method-assign]
 

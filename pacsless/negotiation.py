@@ -87,22 +87,19 @@ def choose(
     """
     # In a query a "+" that is not percent-encoded is a space, and links have it bare.
     text = _LOST_PLUS.sub("+", query) if query else accept or "*/*"
-    ranges = _ranges(text)
-    best: Representation | None = None
-    best_quality = 0.0
-    for offer in offers:
-        quality = _quality(offer, ranges)
-        if quality > best_quality:
-            best, best_quality = offer, quality
+    best = _best(text, tuple(offers))
     if best is None:
         raise NotAcceptable("not-acceptable", f"this can be sent as {_told(offers)}")
-    return best
+    return offers[best]
 
 
-@lru_cache(maxsize=128)
-def _ranges(text: str) -> tuple[MediaRange, ...]:
-    # A viewer asks for hundreds of frames with one header.
-    return tuple(parse_accept(text))
+# A viewer asks for hundreds of frames with one header.
+@lru_cache(maxsize=256)
+def _best(text: str, offers: tuple[Representation, ...]) -> int | None:
+    ranges = tuple(parse_accept(text))
+    qualities = [_quality(offer, ranges) for offer in offers]
+    highest = max(qualities, default=0.0)
+    return qualities.index(highest) if highest else None
 
 
 def _told(offers: Sequence[Representation]) -> str:

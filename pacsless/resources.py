@@ -41,6 +41,8 @@ def get(kind: Any) -> Any:
     TypeError
         If `kind` is none of those: the function's signature is wrong.
     """
+    if not _overrides and kind in _built:
+        return _built[kind]  # as nearly always: threads need not wait for each other
     with _lock:
         if kind in _overrides:
             return _overrides[kind]

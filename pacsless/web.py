@@ -57,6 +57,9 @@ INSTANCE: Final = f"{SERIES}/instances/<uid:sop>"
 FRAMES: Final = f"{INSTANCE}/frames/<frames>"
 """Rules of the resources that have one."""
 
+_AT_ONCE: Final = 1 << 20
+"""Bytes of an answer that is put together before it is sent. Each chunk is handed from thread to
+thread, which costs more than copying a frame; and what cannot be read is refused properly."""
 _BODYLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _logger: Final = logging.getLogger(__name__)
 
@@ -172,7 +175,7 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
             found, variables = table.match(path, request.method)
             route = found.name
             given = {key: resources.get(kind) for key, kind in needs[id(found.handler)].items()}
-            response: Response = found.handler(asked, **variables, **given)
+            response = _gathered(request, found.handler(asked, **variables, **given))
         except (RequestRedirect, HTTPException, PacslessError) as error:
             response = _refusal(error)
             if isinstance(error, Refused):
@@ -181,8 +184,7 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
         except Exception:
             _logger.exception("request failed", extra={"fields": {"route": route}})
             response = plain(500, "Something went wrong here; the server's log says what.")
-        metrics.REQUESTS.labels(name, route, str(response.status_code)).inc()
-        metrics.REQUEST_SECONDS.labels(name, route).observe(time.perf_counter() - began)
+        metrics.answered(name, route, response.status_code, time.perf_counter() - began)
         response.headers[ROUTE_HEADER] = route
         return response if request.method in _BODYLESS else lingering(request, response)
 
@@ -192,6 +194,14 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
     if flask.has_app_context():
         hand_over(flask.current_app, function)
     return function
+
+
+def _gathered(request: flask.Request, response: Response) -> Response:
+    length = response.content_length
+    streams = response.is_streamed and not response.direct_passthrough
+    if request.method == "GET" and streams and length is not None and length <= _AT_ONCE:
+        response.response = [b"".join(response.response)]  # type: ignore[arg-type]
+    return response
 
 
 def _needs(handler: Callable[..., Response]) -> dict[str, Any]:
@@ -291,7 +301,7 @@ def accel(
         if found is None:
             raise NotFound("no-such-object", "there is no such object")
         size = found.size
-    if request.accelerated and archive.local_path(key) is not None:
+    if request.accelerated and archive.is_local:
         response = Response(None, 200, headers, content_type=content_type)
         response.headers["X-Accel-Redirect"] = f"/internal/archive/{quote(key)}"
         return response

@@ -36,7 +36,7 @@ def make_frame_index(request: InstanceFrameIndexRequested, archive: Archive) -> 
     original = archive.stat(identity.key)
     if original is None or _is_there(archive, identity.frame_index_key, original):
         return
-    ahead = FAR_APART if archive.local_path(identity.key) else _AHEAD
+    ahead = FAR_APART if archive.is_local else _AHEAD
     try:
         with archive.open(identity.key, original) as file:
             table = locate_frames(file, ahead)

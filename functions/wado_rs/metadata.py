@@ -181,7 +181,7 @@ def _send_document(
     if chosen.multipart:
         return _send_native_models(request, archive.open(stat.key), version)
     headers = {"Vary": "Accept, Accept-Encoding", **PRIVATE}
-    if request.accelerated and archive.local_path(stat.key) is not None:
+    if request.accelerated and archive.is_local:
         return accel(request, archive, stat.key, chosen.content_type, headers, size=stat.size)
     key, tag = stat.key, version
     if request.http.accept_encodings["gzip"] and archive.stat(f"{key}.gz") is not None:

@@ -213,8 +213,13 @@ class Archive(Protocol):
         """Remove a file, durably; nothing happens if there is none."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether files lie on this disk, where nginx can serve them from."""
+        ...
+
     def local_path(self, key: str) -> Path | None:
-        """Path nginx can serve the file from, or None if it is not on this disk."""
+        """Path of a file, or None if it is not on this disk."""
         ...
 
 

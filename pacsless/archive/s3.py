@@ -267,6 +267,11 @@ class S3Archive:
         except (ClientError, BotoCoreError) as error:
             raise _unavailable("remove", error) from None
 
+    @property
+    def is_local(self) -> bool:
+        """They are not."""
+        return False
+
     def local_path(self, key: str) -> None:
         """Nothing lies on this disk."""
         return

@@ -51,7 +51,7 @@ def cut(request: Request) -> Response:
         raise ValueError("Jane Doe")
     response = Response(body(), 200)
     if "length" in request.http.args:
-        response.content_length = 200
+        response.content_length = int(request.http.args["length"])
     return response
 
 
@@ -135,6 +135,15 @@ def test_many_are_answered_at_a_time(served: Served) -> None:
     assert answers == [(200, b"together\n")] * 8
 
 
+def test_one_who_reads_slowly_holds_nobody_up(served: Served) -> None:
+    """granian 2.7 started no thread for a second request alone (emmett-framework/granian#873)."""
+    slow = served.connection()
+    slow.request("GET", "/large")
+    assert slow.getresponse().read(1) == b"\0"
+    assert ask(served.connection(), "/studies")[0] == 200
+    slow.close()
+
+
 def test_who_reads_slowly_holds_nobody_up(served: Served) -> None:
     slow = [served.connection() for _ in range(16)]
     for one in slow:
@@ -158,7 +167,7 @@ def test_a_connection_that_is_closed_or_half_a_request_holds_nobody_up(served: S
     assert ask(served.connection(), "/studies")[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/cut", "/cut?length"])
+@pytest.mark.parametrize("path", ["/cut", "/cut?length=10000000"])
 def test_an_answer_that_fails_midway_does_not_look_whole(served: Served, path: str) -> None:
     with pytest.raises((IncompleteRead, RemoteDisconnected)):
         ask(served.connection(), path)
@@ -166,6 +175,12 @@ def test_an_answer_that_fails_midway_does_not_look_whole(served: Served, path: s
     log = served.log.read_text()
     assert "an answer was cut off" in log
     assert "Jane Doe" not in log
+
+
+def test_a_small_answer_that_fails_midway_is_refused(served: Served) -> None:
+    status, body = ask(served.connection(), "/cut?length=200")
+    assert (status, body[:15]) == (500, b"Something went ")
+    assert "Jane Doe" not in served.log.read_text()
 
 
 def test_any_character_is_taken_as_it_was_sent(served: Served) -> None:
