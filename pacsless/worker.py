@@ -7,15 +7,13 @@ never in a test that imports a function.
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import logging
 import resource
 import threading
-import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -25,6 +23,7 @@ from pacsless import log, metrics, resources
 from pacsless.errors import PacslessError
 from pacsless.garbage import collect_seldom
 from pacsless.settings import InvalidSetting, Settings
+from pacsless.watchdog import Watchdog
 
 _logger: Final = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
@@ -34,14 +33,14 @@ _started: Final[set[str]] = set()
 class Running:
     """A batch being handled."""
 
-    def __init__(self, deadline: float | None) -> None:
-        self.deadline = deadline
+    def __init__(self) -> None:
         self.alone = True
         """Whether no other batch ran in this process at the same time, so that a
         lack of memory is this batch's own doing."""
 
 
 _running: Final[set[Running]] = set()
+_watchdog: Final = Watchdog()
 
 
 def start(function: str, environ: Mapping[str, Any]) -> Response | None:
@@ -106,28 +105,18 @@ def running(seconds: float | None) -> Iterator[Running]:
         then, and its server starts another: nothing else stops a decoder that
         loops in C.
     """
-    batch = Running(None if seconds is None else time.monotonic() + seconds)
+    batch = Running()
     with _lock:
         _running.add(batch)
         if len(_running) > 1:
             for one in _running:
                 one.alone = False
-        _watch()
     try:
-        yield batch
+        with nullcontext() if seconds is None else _watchdog.over(seconds):
+            yield batch
     finally:
         with _lock:
             _running.discard(batch)
-            _watch()
-
-
-def _watch() -> None:
-    deadlines = [one.deadline for one in _running if one.deadline is not None]
-    if deadlines:
-        # Its watchdog is a thread of its own that needs no interpreter lock.
-        faulthandler.dump_traceback_later(max(0.1, min(deadlines) - time.monotonic()), exit=True)
-    else:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def operations(path: str, needs: Iterable[Any]) -> Response | None:
