@@ -12,11 +12,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
+from pacsless import strict_json
 from pacsless.bus import Message, Reference
-from pacsless.events import DEAD_LETTER_SUFFIX
+from pacsless.errors import PacslessError
+from pacsless.events import DEAD_LETTER_SUFFIX, EVENTS
 
 HEADER_PREFIX: Final = "dlq_"
 """What the names of the headers that the trigger adds start with."""
+_KNATIVE_PREFIX: Final = "ce_knativeerror"
+"""Likewise, of those that a KafkaSource adds."""
 
 _UIDS: Final = r"studies/[0-9.]{1,64}(/series/[0-9.]{1,64}(/instances/[0-9.]{1,64})?)?"
 _ID: Final = r"[0-9a-f-]{1,36}"
@@ -29,6 +33,7 @@ _FORMS: Final = {
     "dlq_offset": r"\d{1,18}",
     "dlq_time": r"[0-9T:.Z-]{1,32}",
     "ce_id": _ID,
+    "ce_knativeerrorcode": r"[1-5]\d\d",
     "ce_source": r"/[a-z_-]{1,32}(/[a-z_-]{1,64})?",
     "ce_specversion": r"\d\.\d",
     "ce_subject": rf"{_UIDS}|attempts/{_ID}|requests(/{_ID})?",
@@ -93,6 +98,8 @@ class Letter:
     @property
     def code(self) -> str:
         """Why it is one; empty if whoever wrote it did not say."""
+        if status := self.shown.get("ce_knativeerrorcode"):
+            return self.shown.get("dlq_code", f"http-{status}")
         return self.shown.get("dlq_code", "")
 
     @property
@@ -103,7 +110,7 @@ class Letter:
     @property
     def tenant(self) -> str:
         """Whose event it is, by its key; empty if that is none of ours."""
-        found = _KEY.fullmatch((self.message.key or b"").decode("ascii", "replace"))
+        found = _KEY.fullmatch((self._key or b"").decode("ascii", "replace"))
         return found[1] if found else ""
 
     @cached_property
@@ -119,8 +126,23 @@ class Letter:
     @property
     def event(self) -> Message:
         """The record as it was."""
-        kept = (one for one in self.message.headers if not one[0].startswith(HEADER_PREFIX))
-        return replace(self.message, headers=tuple(kept))
+        added = (HEADER_PREFIX, _KNATIVE_PREFIX)
+        kept = (one for one in self.message.headers if not one[0].startswith(added))
+        return replace(self.message, key=self._key, headers=tuple(kept))
+
+    @cached_property
+    def _key(self) -> bytes | None:
+        """Key of the record; where a KafkaSource has lost it, of its event."""
+        knatives = any(name.startswith(_KNATIVE_PREFIX) for name, _ in self.message.headers)
+        if self.message.key is not None or not knatives:
+            return self.message.key
+        kind = EVENTS.get(self.shown.get("ce_type", ""))
+        if kind is None or self.message.value is None:
+            return None
+        try:
+            return kind.from_data(strict_json.loads(self.message.value)).partition_key.encode()
+        except (PacslessError, ValueError, RecursionError):
+            return None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a line or JSON has it: never its data."""

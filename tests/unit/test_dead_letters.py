@@ -16,6 +16,7 @@ from tests.events import EXAMPLES
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 STORED = EXAMPLES[InstanceStored.TYPE]
+_TIME = "2026-11-28T12:00:00.000000Z"
 
 
 def letter(
@@ -60,6 +61,33 @@ def test_the_event_of_a_letter_is_the_record_as_it_was() -> None:
     record = to_record(STORED, "/test")
     assert (event.key, event.value) == (b"default/1.2.3", record.value)
     assert [name for name, _ in event.headers] == [*(name for name, _ in record.headers), "x"]
+
+
+def of_a_kafka_source(value: bytes) -> Letter:
+    """A dead letter as Knative writes it: no key, no headers of the trigger's."""
+    record = to_record(STORED, "/test", _TIME)
+    told = (
+        ("ce_knativeerrordest", b"http://pacsless-extract-tags.default.svc.cluster.local"),
+        ("ce_knativeerrorcode", b"422"),
+        ("ce_knativeerrordata", b'{"code": "Doe^Jane"}'),
+    )
+    return Letter(
+        Message(Partition("storage_queue.dlq", 0), 7, 0.0, None, value, (*record.headers, *told))
+    )
+
+
+def test_a_letter_of_a_kafka_source_gets_its_events_key_again() -> None:
+    record = to_record(STORED, "/test", _TIME)
+    one = of_a_kafka_source(record.value)
+    assert (one.event.key, one.event.value) == (record.key, record.value)
+    assert one.event.headers == record.headers
+    assert (one.tenant, one.code) == (STORED.tenant_id, "http-422")
+    assert "Doe" not in str(one.shown)
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"tenant_id": 1}', b"[" * 100_000])
+def test_a_letter_of_a_kafka_source_that_holds_no_event_has_no_key(value: bytes) -> None:
+    assert of_a_kafka_source(value).event.key is None
 
 
 def test_what_the_trigger_says_wins_over_what_the_record_said() -> None:
