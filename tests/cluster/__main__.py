@@ -14,13 +14,22 @@ from typing import Final, cast
 import click
 
 from pacsless.errors import PacslessError
-from tests.cluster import build, certificates, control_plane, layout, namespaces, node, scaling
+from tests.cluster import (
+    build,
+    certificates,
+    control_plane,
+    knative,
+    layout,
+    namespaces,
+    node,
+    scaling,
+)
 from tests.cluster.errors import ClusterError
 from tests.cluster.layout import Level
 from tests.cluster.progress import say, step
 from tests.cluster.running import Process, Programs
 
-_LEVELS: Final = click.Choice(["2", "3", "4"])
+_LEVELS: Final = click.Choice(["2", "3", "4", "5"])
 _USE: Final = f"""
   tests/cluster/in-cluster COMMAND…         run anything beside it, as for example
   tests/cluster/in-cluster kubectl get nodes
@@ -83,6 +92,8 @@ def start(level: str) -> None:
         node.start(programs)
     if wanted >= 4:
         scaling.start_keda(programs)
+    if wanted >= 5:
+        knative.start(programs)
     if programs.kept:
         say(f"ran already: {', '.join(programs.kept)}")
     _write_environment()

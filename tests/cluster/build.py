@@ -23,7 +23,7 @@ from pacsless.stack import kafka
 from pacsless.stack.lifecycle import CACHE
 from pacsless.stack.settings import REPOSITORY
 from tests import wheels
-from tests.cluster import images, layout
+from tests.cluster import images, knative, knative_source, layout
 from tests.cluster.errors import ClusterError
 from tests.cluster.keda_source import copy_trimmed
 from tests.cluster.layout import Level
@@ -104,6 +104,15 @@ def build(level: Level) -> None:
             "keda-operator, keda-adapter", ("keda-operator", "keda-adapter"), sources, _build_keda
         )
         kafka.jars(CACHE)
+    if level >= 5:
+        modules = [layout.PROGRAMS / one for one in ("knative", "knative-operator")]
+        sources = _inputs(
+            *(file for one in modules for file in sorted(one.iterdir())),
+            Path(knative_source.__file__),
+            Path(images.__file__),
+        )
+        _once("Knative Serving", (), sources, _build_knative)
+    if level >= 4:
         # Whoever needs them again needs nearly all of them anew: another version.
         shutil.rmtree(layout.BUILT / "go", ignore_errors=True)
 
@@ -179,6 +188,24 @@ def _build_keda() -> None:
 def _keda_module() -> Path:
     told = json.loads(_go(layout.PROGRAMS / "keda", "mod", "download", "-json", _KEDA))
     return Path(told["Dir"])
+
+
+def _build_knative() -> None:
+    say("building Knative Serving: the first time this takes minutes")
+    layout.KNATIVE.mkdir(exist_ok=True)
+    folder = layout.PROGRAMS / "knative"
+    serving, *_ = knative_source.MODULES
+    with tempfile.TemporaryDirectory(dir=layout.BUILT) as made:
+        packages = [f"{serving}/cmd/{one}" for one in knative_source.PROGRAMS]
+        _go(folder, "build", "-ldflags", "-s -w", "-o", f"{made}/", *packages)
+        for program in knative_source.PROGRAMS:
+            images.write_program(
+                knative.archive(program), knative_source.image(program), Path(made) / program
+            )
+    modules = _go(folder, "list", "-m", "-f", "{{.Dir}}", *knative_source.MODULES).splitlines()
+    operator = layout.PROGRAMS / "knative-operator"
+    told = json.loads(_go(operator, "mod", "download", "-json", "knative.dev/operator"))
+    knative_source.write_manifests([*map(Path, modules)], Path(told["Dir"]), layout.KNATIVE)
 
 
 def _write_crds() -> None:

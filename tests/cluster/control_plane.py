@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -146,6 +147,15 @@ def condition(kind: str, name: str, wanted: str) -> Ready:
         )
 
     return ready
+
+
+def http_status(url: str) -> int:
+    """Status of the answer to ``GET url``, whatever it is."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def http_ok(url: str, authority: Path | None = None) -> Ready:

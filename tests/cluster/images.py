@@ -76,6 +76,16 @@ def write_image(
     part.rename(archive)
 
 
+def write_program(archive: Path, name: str, program: Path) -> None:
+    """Write an image of one program that needs no library, run by nobody in particular."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "tmp").mkdir()
+        (root / "tmp").chmod(0o1777)
+        shutil.copy(program, root / program.name)
+        write_image(archive, name, root, [f"/{program.name}"], "65532:65532")
+
+
 def build() -> None:
     """Make the bed's own images: what holds a pod's namespaces, and what tests run."""
     busybox = shutil.which("busybox")

@@ -9,8 +9,8 @@ from typing import Final, Literal
 from pacsless.stack.lifecycle import CACHE
 from pacsless.stack.settings import REPOSITORY
 
-Level = Literal[2, 3, 4]
-"""2: the control plane; 3: and a node, DNS and volumes; 4: and Kafka and KEDA."""
+Level = Literal[2, 3, 4, 5]
+"""2: the control plane; 3: and a node, DNS, volumes; 4: and Kafka, KEDA; 5: and Knative Serving."""
 
 HERE: Final = Path(__file__).parent
 FILES: Final = HERE / "files"
@@ -23,6 +23,7 @@ BUILT: Final = CACHE / "cluster"
 BIN: Final = BUILT / "bin"
 CRDS: Final = BUILT / "crds"
 IMAGES: Final = BUILT / "images"
+KNATIVE: Final = BUILT / "knative"
 
 NAME: Final = f"pacsless-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"
 """Of the cluster's network namespace, its cgroup and its folder: one a checkout."""
@@ -61,6 +62,7 @@ DNS_SERVICE: Final = "10.96.0.10"
 PODS: Final = "10.244.0.0/24"
 API_SERVER: Final = "https://127.0.0.1:6443"
 KAFKA_PORT: Final = 9092
+INGRESS_PORT: Final = 8880
 KAFKA: Final = f"{NODE_ADDRESS}:{KAFKA_PORT}"
 
 BUSYBOX: Final = "localhost/busybox:1"

@@ -11,18 +11,21 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from io import BytesIO
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from pacsless.dicom.part10 import split_part10
-from pacsless.send import FileResult, Options, Summary, send_paths
+from tests.cluster.acknowledged import (
+    Sent,
+    data_set,
+    everything_is_found,
+    read_instance,
+    reconciled,
+    send,
+    under_load,
+)
 from tests.cluster.kubectl import Cluster, Refused, own_namespace
 from tests.cluster.release import Release
 from tests.dicom_files import BUNDLED, samples
@@ -32,17 +35,6 @@ from tests.instances import write_series
 _INSTALLED_SECONDS: Final = 90.0
 """From `helm install` to an instance stored and read, if all images are there."""
 _EVENT_FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")
-
-
-@dataclass
-class Sent:
-    """What has been acknowledged so far, by every test."""
-
-    files: list[FileResult] = field(default_factory=list)
-
-    def studies(self) -> Counter[str]:
-        unique = {(one.file.study_instance_uid, one.file.sop_instance_uid) for one in self.files}
-        return Counter(study for study, _ in unique)
 
 
 @pytest.fixture(scope="module")
@@ -73,85 +65,6 @@ def release(cluster: Cluster, sent: Sent, tmp_path_factory: pytest.TempPathFacto
     print(f"\nhelm install --wait {installed:.1f} s; stored and read after {took:.1f} s")
     assert took <= _INSTALLED_SECONDS
     return one
-
-
-def send(release: Release, sent: Sent, paths: Sequence[Path], *, jobs: int = 2) -> Summary:
-    host, port = release.dicom
-    options = Options(host=host, port=port, jobs=jobs, retries=60)
-    summary = send_paths(paths, options)
-    sent.files += [one for one in summary.files if one.stored]
-    return summary
-
-
-def read_instance(release: Release, one: FileResult) -> bytes:
-    file = one.file
-    return release.read(
-        f"/studies/{file.study_instance_uid}/series/{file.series_instance_uid}"
-        f"/instances/{file.sop_instance_uid}",
-        "application/dicom; transfer-syntax=*",
-    )
-
-
-def data_set(content: bytes) -> bytes:
-    """What goes over the wire: a file without its preamble and meta information."""
-    return content[split_part10(BytesIO(content)).dataset_offset :]
-
-
-def everything_is_found(release: Release, sent: Sent) -> None:
-    """All that was acknowledged is counted by the index, and described by the metadata."""
-
-    def counted() -> bool:
-        for study, instances in sent.studies().items():
-            found = release.search(f"/studies?StudyInstanceUID={study}")
-            assert found, f"a study of {instances} is not found"
-            assert found[0]["00201208"]["Value"] == [instances]
-        return True
-
-    eventually(counted, within=240)
-    for study, instances in sent.studies().items():
-
-        def described(study: str = study, instances: int = instances) -> bool:
-            return len(json.loads(release.read(f"/studies/{study}/metadata"))) == instances
-
-        assert eventually(described)
-
-
-def reconciled(release: Release) -> None:
-    """Files, index, metadata and warehouse agree, as `pacsless reconcile` tells."""
-
-    def agree() -> bool:
-        try:
-            release.cluster.kubectl(
-                "exec", "deployment/pacsless-reconcile", "--",
-                "python3.11", "-m", "pacsless", "reconcile",
-            )  # fmt: skip
-        except Refused as refused:
-            raise AssertionError(str(refused)) from None
-        return True
-
-    eventually(agree, within=240)
-
-
-@contextmanager
-def under_load(
-    release: Release, sent: Sent, folder: Path, series: int, instances: int
-) -> Iterator[Callable[[], bool]]:
-    """Send while something else is done; all is stored in the end, however often it is tried."""
-    paths = [
-        path for number in range(series)
-        for path in write_series(_made(folder / str(number)), instances)[1]
-    ]  # fmt: skip
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(send, release, sent, paths, jobs=3)
-        yield running.running
-        summary = running.result()
-    assert len(summary.files) == len(paths)
-    assert not summary.failed, {one.detail for one in summary.failed}
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder
 
 
 def test_helm_test_sends_an_instance_and_reads_it_back(release: Release) -> None:
