@@ -12,7 +12,7 @@ from tests.services import KafkaBroker, PostgresServer, RedisServer, require
 
 # Asked for by name only: it acts on whatever cluster KUBECONFIG names; and it wants images made
 # and a network of its own (make image-test); and it takes minutes (make terraform-test).
-collect_ignore = ["cluster", "images", "terraform/test_apply.py"]
+collect_ignore = ["cluster", "images", "knative", "terraform/test_apply.py"]
 
 # A busy machine is slow at making examples, too.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

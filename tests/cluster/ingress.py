@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from tests.cluster import layout
 
@@ -84,22 +84,13 @@ def watch(routes: Routes) -> None:
     while True:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as kubectl:
             assert kubectl.stdout
-            for event in _objects(kubectl.stdout):
+            for line in kubectl.stdout:
+                event = json.loads(line)
                 routes.changed(event["type"], event["object"])
                 if event["type"] != "DELETED":
                     _set_ready(event["object"])
         # It lists all when it begins.
         time.sleep(1)
-
-
-def _objects(stream: IO[str]) -> Iterator[dict[str, Any]]:
-    """JSON objects that kubectl prints one after another, each over many lines."""
-    lines: list[str] = []
-    for line in stream:
-        lines.append(line)
-        if line.rstrip("\n") == "}":
-            yield json.loads("".join(lines))
-            lines.clear()
 
 
 def _set_ready(ingress: dict[str, Any]) -> None:
