@@ -5,7 +5,7 @@ PACSLESS := $(PYTHON) -m pacsless
 LOCK := .venv/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test chart-test terraform-test cluster-up cluster-test cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
+.PHONY: help setup setup-test chart-test terraform-test cluster-up cluster-test knative-test cluster-down up down status logs demo test lint format check bench bench-end-to-end bench-retrieve bench-search crash faults images image-test docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,12 +71,16 @@ terraform-test: setup ## Make, plan again and destroy terraform/examples/dev aga
 
 LEVEL ?= 4
 
-cluster-up: ## A real Kubernetes on this machine (root, Go): LEVEL=2 API, 3 and pods, 4 and Kafka, KEDA
+cluster-up: ## A real Kubernetes on this machine (root, Go): LEVEL=2 API, 3 and pods, 4 and Kafka, KEDA, 5 and Knative
 	@pacsless/stack/setup.sh cluster
 	@$(PYTHON) -m tests.cluster up --level $(LEVEL)
 
 cluster-test: cluster-up images ## Install the chart there, kill its pods, upgrade, roll back, remove, find all again
 	@tests/cluster/in-cluster $(CURDIR)/$(PYTHON) -m pytest -s tests/cluster
+
+knative-test: LEVEL = 5
+knative-test: cluster-up images ## Functions as Knative Services there: from none to many and back, events by KafkaSource's rules
+	@tests/cluster/in-cluster $(CURDIR)/$(PYTHON) -m pytest -s tests/knative
 
 cluster-down: ## End it; what was built for it stays
 	@[ ! -x $(PYTHON) ] || $(PYTHON) -m tests.cluster down

@@ -123,7 +123,9 @@ def store(
     return store_bytes(archive, identity, encode(dataset, transfer_syntax), transfer_syntax)
 
 
-def write_series(folder: Path, count: int) -> tuple[str, list[Path]]:
+def write_series(
+    folder: Path, count: int, transfer_syntax: str = ExplicitVRLittleEndian
+) -> tuple[str, list[Path]]:
     """Write a CT series of `count` slices; return its Study Instance UID and the files."""
     study, series = generate_uid(), generate_uid()
     paths = []
@@ -132,5 +134,5 @@ def write_series(folder: Path, count: int) -> tuple[str, list[Path]]:
             pixels=bytes(8), StudyInstanceUID=study, SeriesInstanceUID=series, InstanceNumber=number
         )
         paths.append(folder / f"{number:04}.dcm")
-        paths[-1].write_bytes(encode(slice_))
+        paths[-1].write_bytes(encode(slice_, transfer_syntax))
     return study, paths

@@ -96,12 +96,13 @@ class Dispatcher:
 
     def _pod(self) -> str:
         def one() -> str:
-            told = self._cluster.kubectl(
-                "get", "pods", f"--selector=app={NAME}", "--field-selector=status.phase=Running",
-                "--output=jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}"
-                "{.metadata.name} {end}",
-            )  # fmt: skip
-            names = told.split()
+            told = self._cluster.kubectl("get", "pods", f"--selector=app={NAME}", "--output=json")
+            names = [
+                str(one["metadata"]["name"])
+                for one in json.loads(told)["items"]
+                if one["status"]["phase"] == "Running"
+                and "deletionTimestamp" not in one["metadata"]
+            ]
             assert len(names) == 1, names
             return names[0]
 

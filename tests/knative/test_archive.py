@@ -1,0 +1,277 @@
+"""The archive in mode knative: from zero by an event, to many in a burst, back to zero; and
+however its events are delivered, none is lost and none has its effect twice.
+
+The tests build on one another, in the order they stand: one release is installed, fed by
+our trigger and by a KafkaSource, then by KafkaSources alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from tests.cluster.acknowledged import (
+    Sent,
+    data_set,
+    everything_is_found,
+    read_instance,
+    reconciled,
+    send,
+)
+from tests.cluster.kubectl import Cluster, own_namespace
+from tests.cluster.release import NAME, Release
+from tests.eventually import eventually
+from tests.instances import write_series
+from tests.knative.functions import come_to_rest, peaks, pods
+from tests.knative.sources import Dispatcher
+
+_FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")
+_SERVICES: Final = frozenset(f"{NAME}-{one}" for one in _FUNCTIONS)
+_MODE: Final = ("trigger.mode=knative", "knative.scaleDownDelaySeconds=2")
+_SOURCES: Final = (*_MODE, "functionDefaults.delivery=kafkasource")
+_MOST: Final = 4
+"""Partitions of a topic in the profile, and so the most pods of a function."""
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with own_namespace("pacsless-knative") as one:
+        if not one.has_kind("services.serving.knative.dev"):
+            pytest.skip("the cluster has no Knative Serving: level 5 has it")
+        yield one
+        # Whose pods are not asked again would come back.
+        one.kubectl("delete", "ksvc", "--all")
+
+
+@pytest.fixture(scope="module")
+def sent() -> Sent:
+    return Sent()
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster) -> Release:
+    """The chart in mode knative: a KafkaSource where batches have one event, triggers else."""
+    one = Release(cluster)
+    began = time.monotonic()
+    one.install(*_MODE)
+    print(f"\nhelm install --wait {time.monotonic() - began:.1f} s")
+    one.require_reachable()
+    return one
+
+
+@pytest.fixture(scope="module")
+def dispatcher(release: Release) -> Dispatcher:
+    """For the sources that the release has."""
+    deployment = release.cluster.get("deployment", f"{NAME}-reconcile")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    one = Dispatcher(release.cluster, image)
+    one.start()
+    return one
+
+
+def series(folder: Path, count: int, instances: int, *, deflated: bool = False) -> list[Path]:
+    """Files of some studies; those that are deflated are converted, too."""
+    paths: list[Path] = []
+    for number in range(count):
+        one = folder / f"{'deflated' if deflated else 'plain'}-{number}"
+        one.mkdir(parents=True)
+        more = [DeflatedExplicitVRLittleEndian] if deflated else []
+        paths += write_series(one, instances, *more)[1]
+    return paths
+
+
+def pacsless(release: Release, *arguments: str) -> str:
+    """Run the command in the release."""
+    return release.cluster.kubectl(
+        "exec", f"deployment/{NAME}-reconcile", "--", "python3.11", "-m", "pacsless", *arguments
+    )
+
+
+def converted(release: Release, sent: Sent) -> bool:
+    """Whether each instance that was sent deflated has a rendition."""
+    script = (
+        "import pathlib, sys; "
+        "print(sum(1 for one in pathlib.Path('/data/archive').rglob('*') if one.is_file() "
+        "and 'rendition' in str(one)))"
+    )
+    told = release.cluster.kubectl(
+        "exec", f"deployment/{NAME}-reconcile", "--", "python3.11", "-c", script
+    )
+    wanted = {one.file.sop_instance_uid for one in sent.files if "deflated" in str(one.file.path)}
+    assert int(told) == len(wanted), (int(told), len(wanted))
+    return True
+
+
+def created_once(release: Release, sent: Sent) -> None:
+    """The change feed tells of each instance once, with no gap in its numbers."""
+    found: list[dict[str, str | int]] = []
+    while page := json.loads(release.read(f"/changefeed?limit=200&offset={len(found)}")):
+        found += page
+    assert [one["sequence"] for one in found] == list(range(1, len(found) + 1))
+    times = Counter(str(one["sopInstanceUid"]) for one in found if one["action"] == "create")
+    assert times == Counter({one.file.sop_instance_uid: 1 for one in sent.files})
+    assert {one["action"] for one in found} == {"create"}
+
+
+def nothing_is_lost_or_doubled(release: Release, sent: Sent) -> None:
+    everything_is_found(release, sent)
+    eventually(lambda: converted(release, sent), within=240)
+    reconciled(release)
+    created_once(release, sent)
+
+
+def letters(release: Release) -> int:
+    return int(json.loads(pacsless(release, "dlq", "list", "--json"))["count"])
+
+
+def test_a_study_is_viewable_though_no_function_had_a_pod(
+    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    come_to_rest(release.cluster)
+    assert set(pods(release.cluster)) == _SERVICES
+    paths = series(tmp_path, 1, 2) + series(tmp_path, 1, 2, deflated=True)
+    began = time.monotonic()
+    with peaks(release.cluster) as most:
+        assert not send(release, sent, paths).failed
+        # By its address it can be read at once, whether or not anybody knows of it yet.
+        assert data_set(read_instance(release, sent.files[0])) == data_set(paths[0].read_bytes())
+        everything_is_found(release, sent)
+        found = time.monotonic() - began
+        eventually(lambda: converted(release, sent), within=120)
+    print(f"\nfound {found:.1f} s after it was sent, with its metadata; pods at most: {dict(most)}")
+    assert set(most) == _SERVICES
+    for path, one in zip(paths, sent.files, strict=True):
+        assert data_set(read_instance(release, one)) == data_set(path.read_bytes())
+
+
+def test_a_burst_has_many_pods_and_the_silence_after_it_none(
+    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    come_to_rest(release.cluster)
+    paths = series(tmp_path, 30, 10) + series(tmp_path, 20, 10, deflated=True)
+    began = time.monotonic()
+    with peaks(release.cluster) as most:
+        assert not send(release, sent, paths).failed
+        stored = time.monotonic() - began
+        nothing_is_lost_or_doubled(release, sent)
+        done = time.monotonic() - began
+    come_to_rest(release.cluster)
+    rest = time.monotonic() - began
+    print(
+        f"\n{len(paths)} instances: stored after {stored:.1f} s, all agrees after {done:.1f} s, "
+        f"no pod after {rest:.1f} s; pods at most: {dict(most)}"
+    )
+    assert max(most.values()) == _MOST
+    assert all(most[one] <= _MOST for one in _SERVICES)
+    assert not letters(release)
+
+
+def test_a_timer_is_called_where_its_ping_source_says(release: Release) -> None:
+    (source,) = release.cluster.get("pingsources")["items"]
+    url = source["spec"]["sink"]["uri"]
+    # The event that a PingSource sends is the one that this command sends.
+    pacsless(release, "timer", "--once", "reconcile", "--url", url)
+
+
+def test_events_twice_and_in_any_order_have_their_effect_once(
+    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    """By KafkaSources alone, whose dispatcher crashes, with functions killed under it."""
+    dispatcher.stop()
+    release.upgrade(*_SOURCES, "knative.delivery.backoffDelay=PT0.2S")
+    left = json.loads(release.cluster.kubectl("get", "deployments", "-ojson"))["items"]
+    assert not [one for one in left if one["metadata"]["name"].endswith("-trigger")]
+    dispatcher.start(again=0.3, shuffle=True, ordering="unordered")
+    paths = series(tmp_path, 20, 10) + series(tmp_path, 5, 10, deflated=True)
+    began = time.monotonic()
+    with peaks(release.cluster) as most, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send, release, sent, paths)
+        for name in (*_FUNCTIONS, "postgres"):
+            _kill(release, name)
+        dispatcher.crash()
+        assert not sending.result().failed
+        dispatcher.crash()
+        nothing_is_lost_or_doubled(release, sent)
+    told = dispatcher.counts()
+    print(f"\nall agrees after {time.monotonic() - began:.1f} s: {dict(sorted(told.items()))}")
+    print(f"pods at most: {dict(most)}")
+    assert not dispatcher.count("lost")
+    assert not dispatcher.count("broken")
+    assert not dispatcher.count("buried")
+    assert not letters(release)
+    assert dispatcher.count("tried again")
+
+
+def _kill(release: Release, component: str) -> None:
+    """Kill a pod of it as soon as there is one."""
+
+    def killed() -> bool:
+        found = release.pods(component)
+        assert found, f"no pod of {component}"
+        release.cluster.kubectl(
+            "delete", "pod", found[0], "--force", "--grace-period=0", "--ignore-not-found"
+        )
+        return True
+
+    eventually(killed, within=120)
+
+
+def test_what_cannot_be_taken_is_buried_and_holds_up_nobody(
+    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    """An event that never will be is; one whose store is down too long is, and comes back."""
+    dispatcher.stop()
+    release.upgrade(*_SOURCES, "knative.delivery.backoffDelay=PT0.2S", "knative.delivery.retry=2")
+    dispatcher.start()
+    _poison(release)
+    eventually(lambda: letters(release) == 1, within=120)
+    (one,) = json.loads(pacsless(release, "dlq", "list", "--each", "--json"))["dead_letters"]
+    assert (one["topic"], one["code"], one["attempts"]) == ("storage_queue", "http-422", 0)
+    pacsless(release, "dlq", "drop", "--all", "--yes")
+
+    postgres = f"statefulset/{NAME}-postgres"
+    release.cluster.kubectl("scale", postgres, "--replicas=0")
+    eventually(lambda: not release.pods("postgres"), within=60)
+    paths = series(tmp_path, 3, 5) + series(tmp_path, 1, 5, deflated=True)
+    assert not send(release, sent, paths).failed
+    eventually(lambda: letters(release) == len(paths), within=240)
+    release.cluster.kubectl("scale", postgres, "--replicas=1")
+    release.cluster.kubectl("rollout", "status", postgres, "--timeout=120s")
+    pacsless(release, "dlq", "redrive", "--topic", "storage_queue")
+    nothing_is_lost_or_doubled(release, sent)
+    print(f"\n{dict(sorted(dispatcher.counts().items()))}")
+    assert not letters(release)
+    assert not dispatcher.count("lost")
+    assert not dispatcher.count("broken")
+
+
+def _poison(release: Release) -> None:
+    """Put an event on a topic whose data breaks its schema."""
+    script = """
+import os, kafka
+producer = kafka.KafkaProducer(bootstrap_servers=os.environ["PACSLESS_KAFKA"].split(","))
+attributes = {
+    "id": "00000000-0000-4000-8000-000000000000", "source": "/test", "specversion": "1.0",
+    "type": "org.pacsless.instance.stored.v1", "time": "2026-11-28T12:00:00Z",
+}
+headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
+headers.append(("content-type", b"application/json"))
+producer.send("storage_queue", key=b"default/1.2.3", value=b"{}", headers=headers).get(30)
+"""
+    release.cluster.kubectl(
+        "exec", f"deployment/{NAME}-reconcile", "--", "python3.11", "-c", script
+    )
+
+
+def test_at_rest_again(release: Release) -> None:
+    come_to_rest(release.cluster)
