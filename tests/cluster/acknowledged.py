@@ -71,14 +71,22 @@ def everything_is_found(release: Release, sent: Sent) -> None:
         assert eventually(described)
 
 
-def reconciled(release: Release) -> None:
-    """Files, index, metadata and warehouse agree, as `pacsless reconcile` tells."""
+def reconciled(release: Release, settle: float = 60) -> None:
+    """Files, index, metadata and warehouse agree, as `pacsless reconcile` tells.
+
+    Parameters
+    ----------
+    release
+        Whose.
+    settle
+        Seconds for which what differs may be on its way.
+    """
 
     def agree() -> bool:
         try:
             release.cluster.kubectl(
                 "exec", "deployment/pacsless-reconcile", "--",
-                "python3.11", "-m", "pacsless", "reconcile",
+                "python3.11", "-m", "pacsless", "reconcile", f"--settle={settle:g}",
             )  # fmt: skip
         except Refused as refused:
             raise AssertionError(str(refused)) from None
