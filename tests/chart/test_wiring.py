@@ -106,6 +106,9 @@ def test_knative_has_a_service_and_one_way_to_feed_it(spec: Any) -> None:
     assert annotations["autoscaling.knative.dev/max-scale"] == "4"
     assert annotations["autoscaling.knative.dev/min-scale"] == "0"
     assert template["spec"]["containerConcurrency"] == 1
+    (container,) = template["spec"]["containers"]
+    # Not what it needs: Knative would hold an event for a pod that is not ready until it fails.
+    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
     sources = [
         one
         for one in manifests
