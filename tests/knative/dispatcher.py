@@ -21,7 +21,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,11 +36,12 @@ from kafka.errors import KafkaError
 
 from tests.knative.rules import (
     MOST_IN_A_POLL,
-    Delivery,
     Offsets,
+    Source,
     as_dead_letter,
     as_request,
     share,
+    sources_of,
     taken,
     tried_again,
 )
@@ -72,60 +72,6 @@ class Counts:
                 print(json.dumps(now), flush=True)
                 before = now
             time.sleep(0.5)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A KafkaSource, and what it names."""
-
-    name: str
-    namespace: str
-    servers: list[str]
-    group: str
-    topics: list[str]
-    ordered: bool
-    consumers: int
-    initial: str
-    delivery: Delivery
-    target: str
-    dead_letters: str
-    """Topic; empty for none."""
-    again: float
-    shuffle: bool
-
-    @property
-    def path(self) -> str:
-        """Name of it in events that it makes of records that are none."""
-        return f"/apis/v1/namespaces/{self.namespace}/kafkasources/{self.name}"
-
-
-def read(file: Path) -> list[Source]:
-    """Read the sources of a file."""
-    given = json.loads(file.read_text())
-    sinks = {one["metadata"]["name"]: one["spec"]["topic"] for one in given["sinks"]}
-    found = []
-    for one in given["sources"]:
-        spec, metadata = one["spec"], one["metadata"]
-        delivery = Delivery.of(spec)
-        found.append(
-            Source(
-                name=metadata["name"],
-                namespace=metadata["namespace"],
-                servers=spec["bootstrapServers"],
-                group=spec["consumerGroup"],
-                topics=spec["topics"],
-                ordered=given.get("ordering") != "unordered"
-                and spec.get("ordering", "ordered") == "ordered",
-                consumers=spec.get("consumers", 1),
-                initial=spec.get("initialOffset", "latest"),
-                delivery=delivery,
-                target=given["addresses"][spec["sink"]["ref"]["name"]],
-                dead_letters=sinks[delivery.dead_letters] if delivery.dead_letters else "",
-                again=given.get("again", 0.0),
-                shuffle=given.get("shuffle", False),
-            )
-        )
-    return found
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -299,7 +245,7 @@ def post(url: str, headers: dict[str, str], body: bytes, timeout: float) -> tupl
 
 def main() -> None:
     """Run every source's consumers."""
-    sources, counts = read(Path(sys.argv[1])), Counts()
+    sources, counts = sources_of(json.loads(Path(sys.argv[1]).read_text())), Counts()
     producer = KafkaProducer(bootstrap_servers=sources[0].servers, acks="all")
     for source in sources:
         for _ in range(source.consumers):

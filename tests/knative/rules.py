@@ -73,6 +73,59 @@ def seconds(duration: str) -> float:
     return hours * 3600 + minutes * 60 + rest
 
 
+@dataclass(frozen=True)
+class Source:
+    """A KafkaSource, and what it names."""
+
+    name: str
+    namespace: str
+    servers: list[str]
+    group: str
+    topics: list[str]
+    ordered: bool
+    consumers: int
+    initial: str
+    delivery: Delivery
+    target: str
+    dead_letters: str
+    """Topic; empty for none."""
+    again: float
+    shuffle: bool
+
+    @property
+    def path(self) -> str:
+        """Name of it in events that it makes of records that are none."""
+        return f"/apis/v1/namespaces/{self.namespace}/kafkasources/{self.name}"
+
+
+def sources_of(given: dict[str, Any]) -> list[Source]:
+    """Put together what `dispatcher` is given: sources, their sinks, addresses of Services."""
+    sinks = {one["metadata"]["name"]: one["spec"]["topic"] for one in given["sinks"]}
+    found = []
+    for one in given["sources"]:
+        spec, metadata = one["spec"], one["metadata"]
+        delivery = Delivery.of(spec)
+        found.append(
+            Source(
+                name=metadata["name"],
+                namespace=metadata["namespace"],
+                servers=spec["bootstrapServers"],
+                group=spec["consumerGroup"],
+                topics=spec["topics"],
+                ordered=given.get("ordering") != "unordered"
+                and spec.get("ordering", "ordered") == "ordered",
+                consumers=spec.get("consumers", 1),
+                initial=spec.get("initialOffset", "latest"),
+                delivery=delivery,
+                target=given["addresses"][spec["sink"]["ref"]["name"]],
+                dead_letters=sinks[delivery.dead_letters] if delivery.dead_letters else "",
+                again=given.get("again", 0.0),
+                shuffle=given.get("shuffle", False),
+            )
+        )
+    return found
+
+
 class Offsets:
     """Which offsets of a partition are done: what is committed has no gap before it."""
 

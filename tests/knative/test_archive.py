@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tests.cluster.acknowledged import (
     Sent,
     data_set,
     everything_is_found,
     read_instance,
-    reconciled,
     send,
 )
 from tests.cluster.kubectl import Cluster, own_namespace
 from tests.cluster.release import NAME, Release
 from tests.eventually import eventually
-from tests.instances import write_series
+from tests.knative.checks import (
+    converted,
+    letters,
+    nothing_is_lost_or_doubled,
+    pacsless,
+    poison,
+    series,
+)
 from tests.knative.functions import come_to_rest, peaks, pods
 from tests.knative.sources import Dispatcher
 
@@ -77,81 +81,6 @@ def dispatcher(release: Release) -> Dispatcher:
     one = Dispatcher(release.cluster, image)
     one.start()
     return one
-
-
-def series(folder: Path, count: int, instances: int, *, deflated: bool = False) -> list[Path]:
-    """Files of some studies; those that are deflated are converted, too."""
-    paths: list[Path] = []
-    for number in range(count):
-        one = folder / f"{'deflated' if deflated else 'plain'}-{number}"
-        one.mkdir(parents=True)
-        more = [DeflatedExplicitVRLittleEndian] if deflated else []
-        paths += write_series(one, instances, *more)[1]
-    return paths
-
-
-def pacsless(release: Release, *arguments: str) -> str:
-    """Run the command in the release."""
-    return release.cluster.kubectl(
-        "exec", f"deployment/{NAME}-reconcile", "--", "python3.11", "-m", "pacsless", *arguments
-    )
-
-
-def converted(release: Release, sent: Sent) -> bool:
-    """Whether each instance that was sent deflated has a rendition."""
-    script = """
-from pathlib import Path
-print(sum(one.is_file() for one in Path("/data/archive/renditions").rglob("*.dcm")))
-"""
-    told = _python(release, script)
-    wanted = {one.file.sop_instance_uid for one in sent.files if "deflated" in str(one.file.path)}
-    assert int(told) == len(wanted), (int(told), len(wanted))
-    return True
-
-
-def created_once(release: Release, sent: Sent) -> None:
-    """The change feed tells of each instance once, with no gap in its numbers."""
-    found: list[dict[str, str | int]] = []
-    while page := json.loads(release.read(f"/changefeed?limit=200&offset={len(found)}")):
-        found += page
-    assert [one["sequence"] for one in found] == list(range(1, len(found) + 1))
-    times = Counter(str(one["sopInstanceUid"]) for one in found if one["action"] == "create")
-    assert times == Counter({one.file.sop_instance_uid: 1 for one in sent.files})
-    assert {one["action"] for one in found} == {"create"}
-
-
-def nothing_is_lost_or_doubled(release: Release, sent: Sent) -> None:
-    everything_is_found(release, sent)
-    eventually(lambda: converted(release, sent), within=240)
-    reconciled(release, settle=0)
-    created_once(release, sent)
-    # A row for each C-STORE, though its event may have come to the warehouse twice.
-    eventually(lambda: received(release) == len(sent.files), within=120)
-
-
-def received(release: Release) -> int:
-    """Rows of the warehouse's log of what came in."""
-    script = """
-from pacsless.settings import Settings
-from pacsless.warehouse_sql import WarehouseSql
-warehouse = WarehouseSql.from_settings(Settings.from_environ())
-print(warehouse.ask("SELECT COUNT(*) FROM dicom_receive_log").rows[0][0])
-"""
-    return int(_python(release, script))
-
-
-def _python(release: Release, script: str) -> str:
-    """Run a script in the release."""
-    return release.cluster.kubectl(
-        "exec", f"deployment/{NAME}-reconcile", "--", "python3.11", "-c", script
-    )
-
-
-def letters(release: Release) -> list[dict[str, Any]]:
-    """Dead letters that wait. One event may have several, as any delivery may happen twice."""
-    told = json.loads(pacsless(release, "dlq", "list", "--each", "--json"))
-    found: list[dict[str, Any]] = told["dead_letters"]
-    return found
 
 
 def test_a_study_is_viewable_though_no_function_had_a_pod(
@@ -256,7 +185,7 @@ def test_what_cannot_be_taken_is_buried_and_holds_up_nobody(
     dispatcher.stop()
     release.upgrade(*_SOURCES, "knative.delivery.backoffDelay=PT0.2S", "knative.delivery.retry=2")
     dispatcher.start()
-    _poison(release)
+    poison(release)
     for one in eventually(lambda: letters(release), within=120):
         assert (one["topic"], one["code"], one["tenant"]) == ("storage_queue", "http-422", "")
     pacsless(release, "dlq", "drop", "--all", "--yes")
@@ -296,22 +225,6 @@ def test_what_cannot_be_taken_is_buried_and_holds_up_nobody(
     assert not letters(release)
     assert not dispatcher.count("lost")
     assert not dispatcher.count("broken")
-
-
-def _poison(release: Release) -> None:
-    """Put an event on a topic whose data breaks its schema."""
-    script = """
-import os, kafka
-producer = kafka.KafkaProducer(bootstrap_servers=os.environ["PACSLESS_KAFKA"].split(","))
-attributes = {
-    "id": "00000000-0000-4000-8000-000000000000", "source": "/test", "specversion": "1.0",
-    "type": "org.pacsless.instance.stored.v1", "time": "2026-11-28T12:00:00Z",
-}
-headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
-headers.append(("content-type", b"application/json"))
-producer.send("storage_queue", key=b"default/1.2.3", value=b"{}", headers=headers).get(30)
-"""
-    _python(release, script)
 
 
 def test_at_rest_again(release: Release) -> None:

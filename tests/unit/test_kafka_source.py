@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from pacsless.codec import decode_http, to_record
 from pacsless.events import InstanceStored
 from tests.events import EXAMPLES
-from tests.knative.dispatcher import read
 from tests.knative.rules import (
     Delivery,
     Offsets,
@@ -21,6 +18,7 @@ from tests.knative.rules import (
     as_request,
     seconds,
     share,
+    sources_of,
     taken,
     tried_again,
 )
@@ -167,7 +165,7 @@ def test_a_share_is_always_the_same() -> None:
     assert not share(range(100), 0)
 
 
-def test_sources_are_read_as_the_server_has_them(tmp_path: Path) -> None:
+def test_sources_are_read_as_the_server_has_them() -> None:
     spec = {
         "bootstrapServers": ["kafka:9092"],
         "topics": ["storage_queue"],
@@ -183,12 +181,9 @@ def test_sources_are_read_as_the_server_has_them(tmp_path: Path) -> None:
         "sinks": [{"metadata": {"name": "dlq"}, "spec": {"topic": "storage_queue.dlq"}}],
         "addresses": {"extract-tags": "http://extract-tags.default.svc.cluster.local"},
     }
-    file = tmp_path / "sources.json"
-    file.write_text(json.dumps(told))
-    (one,) = read(file)
+    (one,) = sources_of(told)
     assert (one.ordered, one.consumers, one.initial) == (True, 4, "earliest")
     assert one.target == "http://extract-tags.default.svc.cluster.local"
     assert one.dead_letters == "storage_queue.dlq"
     assert one.path == "/apis/v1/namespaces/default/kafkasources/one"
-    file.write_text(json.dumps(told | {"ordering": "unordered"}))
-    assert not read(file)[0].ordered
+    assert not sources_of(told | {"ordering": "unordered"})[0].ordered
