@@ -29,15 +29,15 @@ class Release:
     def helm(self, *arguments: str | Path) -> str:
         return run("helm", f"--namespace={self.cluster.namespace}", *arguments)
 
-    def install(self, *values: str) -> None:
-        self._release("install", *values)
+    def install(self, *values: str, timeout: str = "5m") -> None:
+        self._release("install", values, timeout)
 
-    def upgrade(self, *values: str) -> None:
-        self._release("upgrade", *values)
+    def upgrade(self, *values: str, timeout: str = "5m") -> None:
+        self._release("upgrade", values, timeout)
 
-    def _release(self, verb: str, *values: str) -> None:
+    def _release(self, verb: str, values: Sequence[str], timeout: str) -> None:
         given = [f"--set={one}" for one in ("profile=local", *self._images(), *values)]
-        self.helm(verb, NAME, CHART, *given, "--wait", "--timeout=5m")
+        self.helm(verb, NAME, CHART, *given, "--wait", f"--timeout={timeout}")
 
     @staticmethod
     def _images() -> Sequence[str]:
