@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
+from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
+from pacsless.conditional import conditional, tag_of
 from pacsless.dicom.dataset import BulkValue
-from pacsless.errors import Unprocessable
+from pacsless.errors import NotFound, Unprocessable
 from pacsless.web import Request, plain
+
+if TYPE_CHECKING:
+    from pacsless.archive import Archive
 
 VARY: Final = {"Vary": "Accept"}
 
@@ -106,3 +111,40 @@ def extent_response(
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{total}"
     response.call_on_close(body.file.close)
     return response
+
+
+def accel(
+    request: Request,
+    archive: Archive,
+    key: str,
+    content_type: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    size: int | None = None,
+) -> Response:
+    """Answer with a file of the archive, byte for byte.
+
+    Behind nginx the answer is a redirect to ``/internal/archive/<key>``, and nginx
+    sends the bytes, with an ETag and ranges of its own; else they are streamed from
+    here, with the same. `size` is the file's length, if the archive has just told it.
+
+    Raises
+    ------
+    NotFound
+        If there is no such file.
+    """
+    nginx_sends = request.accelerated and archive.is_local
+    found = None if nginx_sends and size is not None else archive.stat(key)
+    if nginx_sends and (found is not None or size is not None):
+        response = Response(None, 200, headers, content_type=content_type)
+        response.headers["X-Accel-Redirect"] = f"/internal/archive/{quote(key)}"
+        return response
+    if found is None:
+        raise NotFound("no-such-object", "there is no such object")
+    told = dict(headers or {})
+    if "ETag" not in told:
+        tag = tag_of(found.key, found.size, found.modified, content_type)
+        told, current = conditional(request, told, tag)
+        if current:
+            return current
+    return extent_response(request, whole(archive.open(key, found)), content_type, told)

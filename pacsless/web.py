@@ -24,19 +24,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
 
 import flask
 import functions_framework
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 from werkzeug.wrappers import Response
-from werkzeug.wsgi import FileWrapper
 
 from pacsless import metrics, resources, worker
-from pacsless.archive import Archive
 from pacsless.capabilities import Capability
-from pacsless.errors import NotFound, PacslessError
+from pacsless.errors import BadRequest, PacslessError
 from pacsless.handover import hand_over
 from pacsless.identity import valid_tenant, valid_uid
 from pacsless.lingering import lingering
@@ -200,7 +197,11 @@ def _gathered(request: flask.Request, response: Response) -> Response:
     length = response.content_length
     streams = response.is_streamed and not response.direct_passthrough
     if request.method == "GET" and streams and length is not None and length <= _AT_ONCE:
-        response.response = [b"".join(response.response)]  # type: ignore[arg-type]
+        try:
+            response.response = [b"".join(response.response)]  # type: ignore[arg-type]
+        except BaseException:
+            response.close()
+            raise
     return response
 
 
@@ -215,7 +216,10 @@ def _needs(handler: Callable[..., Response]) -> dict[str, Any]:
 
 def _request(request: flask.Request, *, searches: bool) -> Request:
     settings: Settings = resources.get(Settings)
-    named = request.headers.get(TENANT_HEADER) or None
+    named = request.headers.get(TENANT_HEADER)
+    if named == "":
+        # nginx leaves a header out that has no value; granian empties one that is not ASCII.
+        raise BadRequest("tenant", "the tenant's name is empty")
     root = _root(request)
     if not settings.oauth2_issuer:
         return Request(valid_tenant(named or settings.tenant), root, request)
@@ -274,44 +278,3 @@ def multipart_response(body: Multipart, headers: Mapping[str, str] | None = None
     if body.content_length is not None:
         response.content_length = body.content_length
     return response
-
-
-def accel(
-    request: Request,
-    archive: Archive,
-    key: str,
-    content_type: str,
-    headers: Mapping[str, str] | None = None,
-    *,
-    size: int | None = None,
-) -> Response:
-    """Answer with a file of the archive, byte for byte.
-
-    Behind nginx the answer is a redirect to ``/internal/archive/<key>``, and nginx
-    sends the bytes; else they are streamed from here. Both honour Range. `size` is
-    the file's length, if the archive has just told it; it is asked otherwise.
-
-    Raises
-    ------
-    NotFound
-        If there is no such file.
-    """
-    if size is None:
-        found = archive.stat(key)
-        if found is None:
-            raise NotFound("no-such-object", "there is no such object")
-        size = found.size
-    if request.accelerated and archive.is_local:
-        response = Response(None, 200, headers, content_type=content_type)
-        response.headers["X-Accel-Redirect"] = f"/internal/archive/{quote(key)}"
-        return response
-    body: Any = FileWrapper(archive.open(key), 1 << 18)
-    response = Response(body, 200, headers, content_type=content_type, direct_passthrough=True)
-    response.content_length = size
-    wanted = request.http.headers.get("Range", "")
-    if not wanted.startswith("bytes=") or "," in wanted:
-        # Several ranges would need multipart/byteranges; RFC 9110 §14.2 lets a
-        # server ignore the header, and an unknown unit must be.
-        return response
-    environ = request.http.environ
-    return response.make_conditional(environ, accept_ranges=True, complete_length=size)

@@ -13,7 +13,7 @@ from pacsless.conditional import PRIVATE
 from pacsless.dicom.dicom_json import find_bulk_data
 from pacsless.dicom.header import Header, read_header
 from pacsless.errors import BadRequest, NotAcceptable, NotFound, Unprocessable
-from pacsless.extent import Extent, extent_response, value_extent
+from pacsless.extent import Extent, accel, extent_response, value_extent
 from pacsless.instances import (
     Stored,
     find_instance,
@@ -34,7 +34,7 @@ from pacsless.rendering.parameters import (
 )
 from pacsless.rendering.picture import JPEG, PNG
 from pacsless.rendering.render import render
-from pacsless.web import Request, accel
+from pacsless.web import Request
 
 if TYPE_CHECKING:
     from pacsless.archive import Archive

@@ -23,7 +23,7 @@ from pacsless.conditional import PRIVATE, conditional
 from pacsless.dicom import document
 from pacsless.entries import EntryMemory
 from pacsless.errors import NotFound, Unprocessable
-from pacsless.extent import VARY
+from pacsless.extent import VARY, accel
 from pacsless.identity import InstanceIdentity, SeriesIdentity, study_metadata_key
 from pacsless.instances import find_instance
 from pacsless.metadata import (
@@ -35,7 +35,7 @@ from pacsless.metadata import (
 from pacsless.negotiation import Representation
 from pacsless.representations import ATTRIBUTES, native_models
 from pacsless.settings import Settings
-from pacsless.web import Request, accel, multipart_response
+from pacsless.web import Request, multipart_response
 
 _SETTLED: Final = 2.0
 """Seconds after which a folder's time stamp tells every later change apart."""

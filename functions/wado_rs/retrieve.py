@@ -20,7 +20,7 @@ from pacsless.conditional import conditional, tag_of
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup
 from pacsless.dicomweb import instance_url
-from pacsless.extent import VARY, Extent, extent_response, whole
+from pacsless.extent import VARY, Extent, accel, extent_response, whole
 from pacsless.instances import (
     Stored,
     find_instance,
@@ -30,7 +30,7 @@ from pacsless.instances import (
 )
 from pacsless.multipart import Multipart, Part
 from pacsless.negotiation import ANY, DICOM, Representation
-from pacsless.web import Request, accel, multipart_response
+from pacsless.web import Request, multipart_response
 
 
 def retrieve_study(request: Request, study: str, *, archive: Archive, cache: Cache) -> Response:

@@ -25,7 +25,7 @@ from pacsless.conditional import PRIVATE, conditional, tag_of
 from pacsless.dicom.explicit_le import is_convertible
 from pacsless.dicom.transfer_syntaxes import EXPLICIT_VR_LITTLE_ENDIAN, lookup, name
 from pacsless.errors import BadRequest, NotAcceptable, PacslessError, Unprocessable
-from pacsless.extent import extent_response, whole
+from pacsless.extent import accel, extent_response, whole
 from pacsless.instances import (
     Stored,
     find_instance,
@@ -40,7 +40,7 @@ from pacsless.rendering.render import render
 from pacsless.rendering.report import REPORTS
 from pacsless.rendering.uncompressed import send_uncompressed
 from pacsless.representations import VIDEOS
-from pacsless.web import Request, accel
+from pacsless.web import Request
 
 _VERSION: Final = 1
 """To be raised when the same request gives another answer, as it is part of every ETag."""

@@ -68,7 +68,7 @@ class S3Archive:
         self._s3: S3Client = boto3.client(
             "s3",
             endpoint_url=endpoint,
-            config=Config(retries={"mode": "standard", "max_attempts": 4}, max_pool_connections=32),
+            config=Config(retries={"mode": "standard", "max_attempts": 4}, max_pool_connections=64),
         )
 
     def _name(self, key: str) -> str:

@@ -15,7 +15,8 @@ from pacsless.settings import Settings
 FUNCTION = '''
 from pacsless.archive import Archive
 from pacsless.errors import NotAcceptable, Unavailable, Unprocessable
-from pacsless.web import Request, Response, Route, accel, plain, serves
+from pacsless.extent import accel
+from pacsless.web import Request, Response, Route, plain, serves
 
 
 def retrieve_instance(
@@ -87,6 +88,7 @@ def test_answers_head_without_a_body(client: Client) -> None:
         ("bytes=-3", 206, CONTENT[-3:]),
         ("bytes=0-1,4-5", 200, CONTENT),
         ("pages=1", 200, CONTENT),
+        ("bytes=abc", 200, CONTENT),
     ],
 )
 def test_serves_a_range(client: Client, wanted: str, status: int, data: bytes) -> None:
@@ -95,7 +97,22 @@ def test_serves_a_range(client: Client, wanted: str, status: int, data: bytes) -
 
 
 def test_refuses_a_range_beyond_the_end(client: Client) -> None:
-    assert client.get(INSTANCE, headers={"Range": "bytes=9999-"}).status_code == 416
+    answer = client.get(INSTANCE, headers={"Range": "bytes=9999-"})
+    assert answer.status_code == 416
+    assert answer.headers["Content-Range"] == f"bytes */{len(CONTENT)}"
+
+
+def test_a_file_that_nginx_does_not_send_has_what_nginx_would_say(client: Client) -> None:
+    answer = client.get(INSTANCE)
+    assert answer.headers["Accept-Ranges"] == "bytes"
+    tag = answer.headers["ETag"]
+    assert client.get(INSTANCE, headers={"If-None-Match": tag}).status_code == 304
+    for wanted, status in ((tag, 206), ('"another"', 200)):
+        headers = {"Range": "bytes=2-5", "If-Range": wanted}
+        assert client.get(INSTANCE, headers=headers).status_code == status
+    # RFC 9110 §14.2: a range is of GET alone.
+    answer = client.head(INSTANCE, headers={"Range": "bytes=2-5"})
+    assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
 
 
 def test_redirects_nginx_to_the_file(client: Client) -> None:

@@ -18,7 +18,7 @@ env:
     value: 0.0.0.0
   - name: PORT
     value: "8080"
-  # gunicorn puts its control socket there.
+  # Where gunicorn serves, its control socket is there.
   - name: XDG_RUNTIME_DIR
     value: /tmp
   {{- with $function.threads }}
