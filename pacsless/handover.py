@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -79,8 +80,9 @@ class _Stream:
     """
 
     def __init__(self, body: Iterable[bytes], done: Callable[[], None]) -> None:
-        self._body, self._done = body, done
+        self._body = body
         self._chunks = iter(body)
+        self._done = weakref.finalize(self, done)  # once, whatever comes first
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -89,6 +91,7 @@ class _Stream:
         try:
             return next(self._chunks)
         except StopIteration:
+            self._done()
             raise
         except Exception:
             _logger.exception("an answer was cut off")
@@ -96,11 +99,6 @@ class _Stream:
 
     def close(self) -> None:
         """Close the answer, and let another one be streamed."""
-        done, self._done = self._done, _nothing
-        done()
+        self._done()
         if (close := getattr(self._body, "close", None)) is not None:
             close()
-
-
-def _nothing() -> None:
-    pass

@@ -129,12 +129,16 @@ def bearer(authorization: str | None) -> str:
     ------
     NoToken
         If it has none.
+    InvalidToken
+        If it is empty: granian makes that of bytes that are not ASCII.
 
     Examples
     --------
     >>> bearer("Bearer abc.def.ghi")
     'abc.def.ghi'
     """
+    if authorization == "":
+        raise InvalidToken("token", "the header Authorization is empty")
     scheme, _, token = (authorization or "").strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:

@@ -32,6 +32,9 @@ from tests.dicom_files import BUNDLED, samples
 from tests.eventually import eventually
 from tests.instances import write_series
 
+# Each ends by its own limits; this one is for who hangs.
+pytestmark = pytest.mark.timeout(1200)
+
 _INSTALLED_SECONDS: Final = 90.0
 """From `helm install` to an instance stored and read, if all images are there."""
 _EVENT_FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")

@@ -18,6 +18,9 @@ from tests.cluster.release import Release
 from tests.eventually import eventually
 from tests.instances import write_series
 
+# Each ends by its own limits; this one is for who hangs.
+pytestmark = pytest.mark.timeout(1200)
+
 _PASSWORD: Final = "correct-horse"
 _NOWHERE: Final = "nowhere.invalid"
 """RFC 6761 §6.4: a name that never is one."""
@@ -29,6 +32,7 @@ _STORES: Final = {
         f"doris.frontEnd=http://{_NOWHERE}:8030",
         f"doris.mysql={_NOWHERE}:9030",
         f"doris.redirectHosts={{{_NOWHERE}:8040}}",
+        "doris.existingSecret=doris-away",
     ),
 }
 
@@ -67,9 +71,10 @@ def test_a_secret_that_is_not_there_is_named(release: Release) -> None:
 
 def test_stores_that_are_not_there_are_named_and_their_passwords_are_not(release: Release) -> None:
     url = f"postgresql://pacsless:{_PASSWORD}@{_NOWHERE}:5432/pacsless"
-    release.cluster.kubectl(
-        "create", "secret", "generic", "postgres-away", f"--from-literal=url={url}"
-    )
+    for name, key, value in (("postgres", "url", url), ("doris", "password", _PASSWORD)):
+        release.cluster.kubectl(
+            "create", "secret", "generic", f"{name}-away", f"--from-literal={key}={value}"
+        )
     with pytest.raises(Refused):
         release.upgrade(*(one for values in _STORES.values() for one in values), timeout="30s")
 

@@ -79,10 +79,15 @@ def test_a_token_in_the_header(text: str) -> None:
     assert bearer(text) == "a.b.c"
 
 
-@pytest.mark.parametrize("text", [None, "", "Bearer", "Bearer ", "Basic abc", "a.b.c", "Bearera.b"])
+@pytest.mark.parametrize("text", [None, "Bearer", "Bearer ", "Basic abc", "a.b.c", "Bearera.b"])
 def test_no_token_in_the_header(text: str | None) -> None:
     with pytest.raises(NoToken):
         bearer(text)
+
+
+def test_a_header_whose_bytes_the_server_has_left_out_is_an_invalid_token() -> None:
+    with pytest.raises(InvalidToken):
+        bearer("")
 
 
 def test_a_challenge() -> None:
