@@ -124,11 +124,27 @@ def merged(path: str) -> str:
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Whether a path, or a folder it is in, has a pattern; ``*`` stands for all but slashes."""
+    """Whether a path, or a folder it is in, has a pattern: ``*``, ``?``, ``[abc]``, ``[!abc]``.
+
+    None of them stands for a slash.
+    """
     return _expression(pattern).match(path) is not None
 
 
 @cache
 def _expression(pattern: str) -> re.Pattern[str]:
-    parts = (re.escape(part) for part in pattern.split("*"))
-    return re.compile("[^/]*".join(parts) + r"(?:/|\Z)")
+    parts = re.findall(r"\*|\?|\[!?[^]/]+\]|.", pattern)
+    return re.compile("".join(map(_part, parts)) + r"(?:/|\Z)")
+
+
+def _part(part: str) -> str:
+    match part[0], part[1:-1]:
+        case "*", _:
+            return "[^/]*"
+        case "?", _:
+            return "[^/]"
+        case "[", letters if letters:
+            negated = letters.startswith("!")
+            return f"[^/{re.escape(letters[1:])}]" if negated else f"[{re.escape(letters)}]"
+        case _:
+            return re.escape(part)

@@ -62,6 +62,14 @@ def test_old_folders_are_the_new_ones(path: str, wanted: str) -> None:
         ("usr/lib/x86/gconv/a.so", "usr/lib/*/gconv", True),
         ("usr/lib/x86/deep/gconv/a.so", "usr/lib/*/gconv", False),
         ("usr/lib/x+y.so", "usr/lib/x+y.so", True),
+        ("data/ec2/2016/a.json", "data/[!s]*/*", True),
+        ("data/sqs/2012/a.json", "data/s[!3t]*/*", True),
+        ("data/sts/2011/a.json", "data/s[!3t]*/*", False),
+        ("data/s3/2006/a.json", "data/s3?*/*", False),
+        ("data/s3control/2018/a.json", "data/s3?*/*", True),
+        ("data/endpoints.json", "data/[!s]*/*", False),
+        ("data/x", "data[!s]x", False),
+        ("bin/[", "bin/[", True),
     ],
 )
 def test_patterns_stop_at_slashes(path: str, pattern: str, wanted: bool) -> None:
