@@ -121,10 +121,11 @@ def _times(settings: StackSettings, summary: Summary, last: FileResult) -> list[
     )
     sop = file.sop_instance_uid
     acknowledged = datetime.fromisoformat(last.acknowledged_at)
+    tenant = settings.client().tenant
     awaited: dict[str, Callable[[], bool]] = {
         "viewable (WADO-RS metadata of its series)": lambda: sop in _sops(f"{of_series}/metadata"),
         "found (QIDO-RS)": lambda: sop in _sops(f"{of_series}/instances?SOPInstanceUID={sop}"),
-        "in the warehouse, with all the others": lambda: _in_warehouse(settings, summary),
+        "in the warehouse, with all the others": lambda: _in_warehouse(settings, tenant, summary),
     }
     times: list[tuple[str, float]] = []
     deadline = time.monotonic() + _PATIENCE
@@ -152,11 +153,15 @@ def _sops(url: str) -> set[str]:
     return {one["00080018"]["Value"][0] for one in _get(url)}
 
 
-def _in_warehouse(settings: StackSettings, summary: Summary) -> bool:
+def _in_warehouse(settings: StackSettings, tenant: str, summary: Summary) -> bool:
     sops = sorted({one.file.sop_instance_uid for one in summary.files})
     marks = ", ".join(["%s"] * len(sops))
-    sql = f"SELECT count(*) FROM dicom_image_meta WHERE sop_instance_uid IN ({marks})"  # noqa: S608
-    (row,) = _query(settings, sql, sops)[1]
+    sql = (
+        "SELECT count(*) FROM dicom_image_meta"  # noqa: S608
+        f" WHERE tenant_id = %s AND sop_instance_uid IN ({marks})"
+    )
+    # Another tenant may have the same instances.
+    (row,) = _query(settings, sql, [tenant, *sops])[1]
     return int(row[0]) == len(sops)
 
 
