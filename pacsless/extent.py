@@ -16,7 +16,7 @@ from pacsless.errors import NotFound, Unprocessable
 from pacsless.web import Request, plain
 
 if TYPE_CHECKING:
-    from pacsless.archive import Archive
+    from pacsless.archive import Archive, Stat
 
 VARY: Final = {"Vary": "Accept"}
 
@@ -126,21 +126,20 @@ def accel(
 
     Behind nginx the answer is a redirect to ``/internal/archive/<key>``, and nginx
     sends the bytes, with an ETag and ranges of its own; else they are streamed from
-    here, with the same. `size` is the file's length, if the archive has just told it.
+    here, likewise. `size` is the file's length, if the archive has just told it.
 
     Raises
     ------
     NotFound
         If there is no such file.
     """
-    nginx_sends = request.accelerated and archive.is_local
-    found = None if nginx_sends and size is not None else archive.stat(key)
-    if nginx_sends and (found is not None or size is not None):
+    if request.accelerated and archive.is_local:
+        if size is None:
+            _require(archive, key)
         response = Response(None, 200, headers, content_type=content_type)
         response.headers["X-Accel-Redirect"] = f"/internal/archive/{quote(key)}"
         return response
-    if found is None:
-        raise NotFound("no-such-object", "there is no such object")
+    found = _require(archive, key)
     told = dict(headers or {})
     if "ETag" not in told:
         tag = tag_of(found.key, found.size, found.modified, content_type)
@@ -148,3 +147,10 @@ def accel(
         if current:
             return current
     return extent_response(request, whole(archive.open(key, found)), content_type, told)
+
+
+def _require(archive: Archive, key: str) -> Stat:
+    found = archive.stat(key)
+    if found is None:
+        raise NotFound("no-such-object", "there is no such object")
+    return found

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
@@ -16,11 +14,18 @@ from typing import Any, Final
 import flask
 from werkzeug.wrappers import Response
 
-THREADS: Final = 64
-"""Requests at a time, if ``THREADS`` does not say. A thread is with a streamed answer until nginx
-has the last byte, so three in four may be: who reads slowly must not take the last one."""
+_THREADS: Final = 64
 
 _logger: Final = logging.getLogger(__name__)
+
+
+def threads() -> int:
+    """How many requests at a time a process takes: ``THREADS``, or 64.
+
+    A thread is with a streamed answer until nginx has its last byte, so there are more
+    than could work at a time.
+    """
+    return int(os.environ.get("THREADS") or _THREADS)
 
 
 def hand_over(application: flask.Flask, function: Callable[[flask.Request], Response]) -> None:
@@ -34,19 +39,13 @@ def hand_over(application: flask.Flask, function: Callable[[flask.Request], Resp
     function
         Answers everything.
     """
-    threads = int(os.environ.get("THREADS") or THREADS)
-    streams = threading.BoundedSemaphore(max(1, threads * 3 // 4))
 
     def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         try:
             response = function(flask.Request(environ))
-            if not response.is_streamed:
-                return [_whole(response, environ, start_response)]
-            # A thread is with a streamed answer for as long as it is read. Some are left.
-            if streams.acquire(blocking=False):
-                return _Stream(response(environ, start_response), streams.release)
-            response.close()
-            return _busy()(environ, start_response)
+            if response.is_streamed:
+                return _Stream(response(environ, start_response))
+            return [_whole(response, environ, start_response)]
         except Exception:
             _logger.exception("request failed")  # a server would quote it
             raise
@@ -67,11 +66,6 @@ def _whole(response: Response, environ: dict[str, Any], start_response: Any) -> 
     return whole
 
 
-def _busy() -> Response:
-    text = "Too many long answers are being read: try again in a moment.\n"
-    return Response(text, 503, {"Retry-After": "1"}, content_type="text/plain; charset=utf-8")
-
-
 class _Stream:
     """The body of an answer that is sent as it is read.
 
@@ -79,10 +73,9 @@ class _Stream:
     which is not run, and so not closed, if nobody asks for its first chunk.
     """
 
-    def __init__(self, body: Iterable[bytes], done: Callable[[], None]) -> None:
+    def __init__(self, body: Iterable[bytes]) -> None:
         self._body = body
         self._chunks = iter(body)
-        self._done = weakref.finalize(self, done)  # once, whatever comes first
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -91,14 +84,12 @@ class _Stream:
         try:
             return next(self._chunks)
         except StopIteration:
-            self._done()
             raise
         except Exception:
             _logger.exception("an answer was cut off")
             raise
 
     def close(self) -> None:
-        """Close the answer, and let another one be streamed."""
-        self._done()
+        """Close the answer."""
         if (close := getattr(self._body, "close", None)) is not None:
             close()

@@ -17,7 +17,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, RuntimeModes
 from granian.log import LogLevels
 
-from pacsless.handover import THREADS
+from pacsless.handover import threads
 from pacsless.serve import end_with
 
 _STOP_SECONDS: Final = 30
@@ -59,7 +59,7 @@ def _server(address: str, port: int) -> Any:
         websockets=False,
         # One thread for the network: it does so little that a second one is only in its way.
         runtime_mode=RuntimeModes.st,
-        blocking_threads=int(os.environ.get("THREADS") or THREADS),
+        blocking_threads=threads(),
         # A decoder that crashes takes the worker with it, not the function.
         respawn_failed_workers=True,
         workers_kill_timeout=_STOP_SECONDS,

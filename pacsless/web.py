@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,8 +35,8 @@ from werkzeug.wrappers import Response
 
 from pacsless import metrics, resources, worker
 from pacsless.capabilities import Capability
-from pacsless.errors import BadRequest, PacslessError
-from pacsless.handover import hand_over
+from pacsless.errors import BadRequest, PacslessError, Unavailable
+from pacsless.handover import hand_over, threads
 from pacsless.identity import valid_tenant, valid_uid
 from pacsless.lingering import lingering
 from pacsless.multipart import Multipart
@@ -160,6 +162,9 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
         merge_slashes=False,
     ).bind("")
 
+    # A thread is with a streamed answer for as long as it is read: some are left for others.
+    streams = threading.BoundedSemaphore(max(1, threads() * 3 // 4))
+
     def function(request: flask.Request) -> Response:
         told = worker.start(name, request.environ) or worker.operations(request.path, kinds)
         if told is not None:
@@ -172,7 +177,9 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
             found, variables = table.match(path, request.method)
             route = found.name
             given = {key: resources.get(kind) for key, kind in needs[id(found.handler)].items()}
-            response = _gathered(request, found.handler(asked, **variables, **given))
+            response = found.handler(asked, **variables, **given)
+            if request.method == "GET" and response.is_streamed:
+                _gather_or_stream(response, streams)
         except (RequestRedirect, HTTPException, PacslessError) as error:
             response = _refusal(error)
             if isinstance(error, Refused):
@@ -193,16 +200,26 @@ def serves(name: str, routes: Sequence[Route]) -> Callable[[flask.Request], Resp
     return function
 
 
-def _gathered(request: flask.Request, response: Response) -> Response:
+def _gather_or_stream(response: Response, streams: threading.BoundedSemaphore) -> None:
+    """Put a short answer together; let a long one be read if not too many are.
+
+    Raises
+    ------
+    Unavailable
+        If too many are.
+    """
     length = response.content_length
-    streams = response.is_streamed and not response.direct_passthrough
-    if request.method == "GET" and streams and length is not None and length <= _AT_ONCE:
-        try:
+    try:
+        if length is not None and length <= _AT_ONCE:
             response.response = [b"".join(response.response)]  # type: ignore[arg-type]
-        except BaseException:
-            response.close()
-            raise
-    return response
+        elif not streams.acquire(blocking=False):
+            raise Unavailable("busy", "too many long answers are being read: try again in a moment")
+        else:
+            # Once, when it is closed; or when it is forgotten, which a server does not.
+            response.call_on_close(weakref.finalize(response, streams.release))
+    except BaseException:
+        response.close()
+        raise
 
 
 def _needs(handler: Callable[..., Response]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def crash(request: Request) -> Response:
 
 
 echo = serves("echo", [
-    Route("GET", "/studies", search_studies, "PS3.18 §10.6"),
+    Route("GET POST", "/studies", search_studies, "PS3.18 §10.6"),
     *(Route("GET", f"/{one.__name__}", one, "") for one in (wait, large, cut, closed, slow, crash)),
 ])
 '''
@@ -161,8 +161,11 @@ def test_who_read_slowly_hold_nobody_up_however_many(served: Served) -> None:
     assert {answer.status for answer in answers} == {200, 503}
     refused = next(answer for answer in answers if answer.status == 503)
     assert refused.getheader("Retry-After") == "1"
-    for path in ("/healthz", "/studies"):
-        assert ask(served.connection(), path)[0] == 200
+    for method, path in (("GET", "/healthz"), ("GET", "/studies"), ("POST", "/studies")):
+        # Who has stored something is told so, however many read.
+        connection = served.connection()
+        connection.request(method, path, body=b"x" * 1000 if method == "POST" else None)
+        assert connection.getresponse().status == 200
     read = next(answer for answer in answers if answer.status == 200)
     assert sum(iter(lambda: len(read.read(1 << 20)), 0)) == 100_000_000
     for one in slow:
