@@ -148,6 +148,7 @@ def _build_series(
                 revision,
                 hashlib.sha256(made.content).hexdigest(),
             )
+        del made  # before another one is made, which is as large
     raise Busy("still-arriving", "instances arrive faster than the document can be built")
 
 
@@ -165,12 +166,13 @@ def _put(archive: Archive, key: str, content: bytes) -> None:
 def _build_study(tenant_id: str, study_instance_uid: str, revision: int, archive: Archive) -> Built:
     """Concatenate the series' documents; those that are missing have their own event to come."""
     key = study_metadata_key(tenant_id, study_instance_uid)
-    content = None
+    content, digest = b"", ""
     for _ in range(_LOOKS):
-        joined = document.join(_series_documents(tenant_id, study_instance_uid, archive))
-        if joined == content:
+        content, before = b"", digest  # never two at a time: it may be tens of megabytes
+        content = document.join(_series_documents(tenant_id, study_instance_uid, archive))
+        digest = hashlib.sha256(content).hexdigest()
+        if digest == before:
             break
-        content = joined
         _put(archive, key, content)
     else:
         raise Busy("still-arriving", "series arrive faster than the document can be built")
@@ -182,7 +184,7 @@ def _build_study(tenant_id: str, study_instance_uid: str, revision: int, archive
         entries,
         document.count(content) - entries,
         revision,
-        hashlib.sha256(content).hexdigest(),
+        digest,
     )
 
 
