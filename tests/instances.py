@@ -136,3 +136,15 @@ def write_series(
         paths.append(folder / f"{number:04}.dcm")
         paths[-1].write_bytes(encode(slice_, transfer_syntax))
     return study, paths
+
+
+def write_studies(
+    folder: Path, studies: int, count: int, transfer_syntax: str = ExplicitVRLittleEndian
+) -> list[Path]:
+    """Write studies of one CT series of `count` slices each; return the files."""
+    paths: list[Path] = []
+    for number in range(1, studies + 1):
+        one = folder / f"{number:04}"
+        one.mkdir(parents=True)
+        paths += write_series(one, count, transfer_syntax)[1]
+    return paths

@@ -16,7 +16,7 @@ from pacsless.send import FileResult, Options, Summary, send_paths
 from tests.cluster.kubectl import Refused
 from tests.cluster.release import Release
 from tests.eventually import eventually
-from tests.instances import write_series
+from tests.instances import write_studies
 
 
 @dataclass
@@ -100,18 +100,10 @@ def under_load(
     release: Release, sent: Sent, folder: Path, series: int, instances: int
 ) -> Iterator[Callable[[], bool]]:
     """Send while something else is done; all is stored in the end, however often it is tried."""
-    paths = [
-        path for number in range(series)
-        for path in write_series(_made(folder / str(number)), instances)[1]
-    ]  # fmt: skip
+    paths = write_studies(folder, series, instances)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(send, release, sent, paths, jobs=3)
         yield running.running
         summary = running.result()
     assert len(summary.files) == len(paths)
     assert not summary.failed, {one.detail for one in summary.failed}
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder

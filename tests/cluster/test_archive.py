@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -27,16 +27,21 @@ from tests.cluster.acknowledged import (
     under_load,
 )
 from tests.cluster.kubectl import Cluster, Refused, own_namespace
+from tests.cluster.pods import Pods
 from tests.cluster.release import Release
 from tests.dicom_files import BUNDLED, samples
 from tests.eventually import eventually
-from tests.instances import write_series
+from tests.instances import write_series, write_studies
 
 # Each ends by its own limits; this one is for who hangs.
 pytestmark = pytest.mark.timeout(1200)
 
 _INSTALLED_SECONDS: Final = 90.0
 """From `helm install` to an instance stored and read, if all images are there."""
+_READY_SECONDS: Final = 3.0
+"""From the start of the gateway's container to its pod's readiness."""
+_SCALED_SECONDS: Final = 10.0
+"""From the first instance sent to a ready pod of a function that had none."""
 _EVENT_FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")
 
 
@@ -86,6 +91,55 @@ def test_what_was_sent_comes_back_byte_for_byte(release: Release, sent: Sent) ->
         if data_set(read_instance(release, one)) != data_set(one.file.path.read_bytes())
     ]
     assert not different
+
+
+def test_a_burst_scales_from_no_pod_to_many_and_back(
+    release: Release, sent: Sent, tmp_path: Path
+) -> None:
+    """By the lag of the topics alone."""
+    if not release.cluster.has_kind("scaledobjects.keda.sh"):
+        pytest.skip("the cluster has no KEDA: level 4 has it")
+    functions = Pods(release.cluster, "app.kubernetes.io/component", frozenset(_EVENT_FUNCTIONS))
+    functions.come_to_rest()
+    paths = write_studies(tmp_path, 40, 50)
+    began = time.monotonic()
+    with functions.watched() as seen:
+        assert not send(release, sent, paths, jobs=4).failed
+        stored = time.monotonic() - began
+        everything_is_found(release, sent)
+        found = time.monotonic() - began
+        functions.come_to_rest()
+        rest = time.monotonic() - began
+    ready = {one: round(at - began, 1) for one, at in seen.ready.items()}
+    print(
+        f"\n{len(paths)} instances: stored after {stored:.1f} s, found after {found:.1f} s, no pod "
+        f"after {rest:.1f} s; a pod ready after {ready} s; pods at most: {dict(seen.most)}"
+    )
+    assert max(seen.most.values()) > 1
+    reconciled(release)
+    # Nobody needs the others for instances that every viewer decodes.
+    assert all(ready[one] <= _SCALED_SECONDS for one in ("extract-tags", "load-doris"))
+
+
+def test_a_gateway_is_ready_soon(release: Release) -> None:
+    (before,) = release.pods("gateway")
+    release.cluster.kubectl("delete", "pod", before)
+
+    def container() -> dict[str, Any]:
+        (pod,) = release.pods("gateway") or [""]
+        assert pod, "none yet"
+        status = release.cluster.get("pod", pod)["status"]
+        found = {one["name"]: one for one in status.get("containerStatuses", ())}
+        told: dict[str, Any] = found.get("scp-gateway", {"state": {}})
+        assert "running" in told["state"], "not started yet"
+        return told
+
+    eventually(container, within=120)
+    began = time.monotonic()
+    eventually(lambda: container()["ready"], within=120)
+    took = time.monotonic() - began
+    print(f"\nthe gateway was ready {took:.1f} s after its container had started")
+    assert took <= _READY_SECONDS
 
 
 def test_pods_that_are_killed_lose_nothing(release: Release, sent: Sent, tmp_path: Path) -> None:

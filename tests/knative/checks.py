@@ -12,18 +12,14 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from tests.cluster.acknowledged import Sent, everything_is_found, reconciled
 from tests.cluster.release import NAME, Release
 from tests.eventually import eventually
-from tests.instances import write_series
+from tests.instances import write_studies
 
 
 def series(folder: Path, count: int, instances: int, *, deflated: bool = False) -> list[Path]:
     """Files of some studies; those that are deflated are converted, too."""
-    paths: list[Path] = []
-    for number in range(count):
-        one = folder / f"{'deflated' if deflated else 'plain'}-{number}"
-        one.mkdir(parents=True)
-        more = [DeflatedExplicitVRLittleEndian] if deflated else []
-        paths += write_series(one, instances, *more)[1]
-    return paths
+    if deflated:
+        return write_studies(folder / "deflated", count, instances, DeflatedExplicitVRLittleEndian)
+    return write_studies(folder / "plain", count, instances)
 
 
 def pacsless(release: Release, *arguments: str) -> str:

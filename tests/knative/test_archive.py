@@ -24,6 +24,7 @@ from tests.cluster.acknowledged import (
     send,
 )
 from tests.cluster.kubectl import Cluster, own_namespace
+from tests.cluster.pods import Pods
 from tests.cluster.release import NAME, Release
 from tests.eventually import eventually
 from tests.knative.checks import (
@@ -34,7 +35,6 @@ from tests.knative.checks import (
     poison,
     series,
 )
-from tests.knative.functions import come_to_rest, peaks, pods
 from tests.knative.sources import Dispatcher
 
 _FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")
@@ -74,6 +74,11 @@ def release(cluster: Cluster) -> Release:
 
 
 @pytest.fixture(scope="module")
+def functions(release: Release) -> Pods:
+    return Pods(release.cluster, "serving.knative.dev/service", _SERVICES)
+
+
+@pytest.fixture(scope="module")
 def dispatcher(release: Release) -> Dispatcher:
     """For the sources that the release has."""
     deployment = release.cluster.get("deployment", f"{NAME}-reconcile")
@@ -84,44 +89,46 @@ def dispatcher(release: Release) -> Dispatcher:
 
 
 def test_a_study_is_viewable_though_no_function_had_a_pod(
-    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+    release: Release, sent: Sent, functions: Pods, dispatcher: Dispatcher, tmp_path: Path
 ) -> None:
-    come_to_rest(release.cluster)
-    assert set(pods(release.cluster)) == _SERVICES
+    functions.come_to_rest()
+    services = release.cluster.get("ksvc")["items"]
+    assert {one["metadata"]["name"] for one in services} == _SERVICES
     paths = series(tmp_path, 1, 2) + series(tmp_path, 1, 2, deflated=True)
     began = time.monotonic()
-    with peaks(release.cluster) as most:
+    with functions.watched() as seen:
         assert not send(release, sent, paths).failed
         # By its address it can be read at once, whether or not anybody knows of it yet.
         assert data_set(read_instance(release, sent.files[0])) == data_set(paths[0].read_bytes())
         everything_is_found(release, sent)
         found = time.monotonic() - began
         eventually(lambda: converted(release, sent), within=120)
-    print(f"\nfound {found:.1f} s after it was sent, with its metadata; pods at most: {dict(most)}")
-    assert set(most) == _SERVICES
+    print(f"\nfound {found:.1f} s after it was sent, with its metadata")
+    print(f"pods at most: {dict(seen.most)}")
+    assert set(seen.most) == _SERVICES
     for path, one in zip(paths, sent.files, strict=True):
         assert data_set(read_instance(release, one)) == data_set(path.read_bytes())
 
 
 def test_a_burst_has_many_pods_and_the_silence_after_it_none(
-    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+    release: Release, sent: Sent, functions: Pods, dispatcher: Dispatcher, tmp_path: Path
 ) -> None:
-    come_to_rest(release.cluster)
+    functions.come_to_rest()
     paths = series(tmp_path, 30, 10) + series(tmp_path, 20, 10, deflated=True)
     began = time.monotonic()
-    with peaks(release.cluster) as most:
+    with functions.watched() as seen:
         assert not send(release, sent, paths).failed
         stored = time.monotonic() - began
         nothing_is_lost_or_doubled(release, sent)
         done = time.monotonic() - began
-    come_to_rest(release.cluster)
+    functions.come_to_rest()
     rest = time.monotonic() - began
     print(
         f"\n{len(paths)} instances: stored after {stored:.1f} s, all agrees after {done:.1f} s, "
-        f"no pod after {rest:.1f} s; pods at most: {dict(most)}"
+        f"no pod after {rest:.1f} s; pods at most: {dict(seen.most)}"
     )
-    assert max(most.values()) == _MOST
-    assert all(most[one] <= _MOST for one in _SERVICES)
+    assert max(seen.most.values()) == _MOST
+    assert all(seen.most[one] <= _MOST for one in _SERVICES)
     assert not letters(release)
 
 
@@ -133,7 +140,7 @@ def test_a_timer_is_called_where_its_ping_source_says(release: Release) -> None:
 
 
 def test_events_twice_and_in_any_order_have_their_effect_once(
-    release: Release, sent: Sent, dispatcher: Dispatcher, tmp_path: Path
+    release: Release, sent: Sent, functions: Pods, dispatcher: Dispatcher, tmp_path: Path
 ) -> None:
     """By KafkaSources alone, whose dispatcher crashes, with functions killed under it."""
     dispatcher.stop()
@@ -143,7 +150,7 @@ def test_events_twice_and_in_any_order_have_their_effect_once(
     dispatcher.start(again=0.3, shuffle=True, ordering="unordered")
     paths = series(tmp_path, 15, 6) + series(tmp_path, 5, 6, deflated=True)
     began = time.monotonic()
-    with peaks(release.cluster) as most, ThreadPoolExecutor(1) as pool:
+    with functions.watched() as seen, ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send, release, sent, paths)
         eventually(lambda: dispatcher.count("delivered") >= 20)
         _kill(release, "postgres")
@@ -157,7 +164,7 @@ def test_events_twice_and_in_any_order_have_their_effect_once(
         nothing_is_lost_or_doubled(release, sent)
     told = dispatcher.counts()
     print(f"\nall agrees after {time.monotonic() - began:.1f} s: {dict(sorted(told.items()))}")
-    print(f"pods at most: {dict(most)}")
+    print(f"pods at most: {dict(seen.most)}")
     assert not dispatcher.count("lost")
     assert not dispatcher.count("broken")
     assert not dispatcher.count("buried")
@@ -227,5 +234,5 @@ def test_what_cannot_be_taken_is_buried_and_holds_up_nobody(
     assert not dispatcher.count("broken")
 
 
-def test_at_rest_again(release: Release) -> None:
-    come_to_rest(release.cluster)
+def test_at_rest_again(functions: Pods) -> None:
+    functions.come_to_rest()
