@@ -71,6 +71,8 @@ def by_operators(found: Found) -> bool:
         and told["PACSLESS_POSTGRES"]
         == {"secretKeyRef": {"name": "pacsless-postgres-app", "key": "uri"}}
         and found["Cluster", "postgres"]["spec"]["instances"] == 3
+        and found["Cluster", "postgres"]["spec"]["postgresql"]["parameters"]
+        == {"max_connections": "400"}
         and found["KafkaNodePool", "kafka-node"]["spec"]["replicas"] == 3
         and ("StatefulSet", "kafka") not in found
     )

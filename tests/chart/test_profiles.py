@@ -76,13 +76,16 @@ def test_what_is_set_by_hand_comes_before_a_profile_even_if_it_is_false() -> Non
 
 def test_without_keda_the_number_of_pods_is_fixed() -> None:
     for wanted in (False, "auto"):
-        manifests = helm(4).template(values("local", keda={"enabled": wanted}))
+        chosen = {"transcode": {"replicas": 0}}
+        given = values("local", keda={"enabled": wanted}, functions=chosen)
+        manifests = helm(4).template(given)
         assert not [one for one in manifests if one["kind"] == "ScaledObject"]
-        (deployment,) = (
-            one for one in manifests if one["kind"] == "Deployment"
-            and one["metadata"]["name"] == "pacsless-extract-tags"
-        )  # fmt: skip
-        assert deployment["spec"]["replicas"] == 1
+        pods = {
+            one["metadata"]["name"]: one["spec"]["replicas"]
+            for one in manifests
+            if one["kind"] == "Deployment"
+        }
+        assert (pods["pacsless-extract-tags"], pods["pacsless-transcode"]) == (1, 0)
 
 
 def test_auto_finds_keda() -> None:

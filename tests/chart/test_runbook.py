@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_the_runbook_says() -> None:
     operators = values("local", kafka={"source": "strimzi"}, postgres={"source": "cloudnativepg"})
     assert kept(rendered("local", "keda")) == {"PersistentVolumeClaim", "Secret"}
     assert kept(helm(4).template(operators)) == {
-        "PersistentVolumeClaim", "Secret", "Kafka", "Cluster",
+        "PersistentVolumeClaim", "Secret", "Kafka", "KafkaNodePool", "Cluster",
     }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_a_burst_scales_from_no_pod_to_many_and_back(
         pytest.skip("the cluster has no KEDA: level 4 has it")
     functions = Pods(release.cluster, "app.kubernetes.io/component", frozenset(_EVENT_FUNCTIONS))
     functions.come_to_rest()
-    paths = write_studies(tmp_path, 40, 50)
+    paths = write_studies(tmp_path, 100, 50)
     began = time.monotonic()
     with functions.watched() as seen:
         assert not send(release, sent, paths, jobs=4).failed

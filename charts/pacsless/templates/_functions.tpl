@@ -163,8 +163,8 @@ volumeMounts:
 {{- end -}}
 
 {{/*
-A Deployment of triggers: root, function, arguments (after --function), uses; and
-name and image, unless they are the function's.
+A Deployment of triggers: root, function, arguments (after --function), uses; replicas,
+"" to leave their number to KEDA; and name and image, unless they are the function's.
 */}}
 {{- define "pacsless.triggerDeployment" -}}
 {{- $root := .root -}}
@@ -176,7 +176,7 @@ kind: Deployment
 metadata:
   {{- include "pacsless.metadata" $common | nindent 2 }}
 spec:
-  {{- if .replicas }}
+  {{- if ne (toString .replicas) "" }}
   replicas: {{ int .replicas }}
   {{- end }}
   selector:
