@@ -99,6 +99,25 @@ def doris_outside(found: Found) -> bool:
     ]  # fmt: skip
 
 
+def doris_by_its_operator(found: Found) -> bool:
+    pod = found["Deployment", "load-doris"]["spec"]["template"]["spec"]
+    told = variables(pod["containers"][0])
+    spec = found["DorisCluster", "doris"]["spec"]
+    return doris_outside(found) and (
+        # Names of Services and pods as the operator makes them.
+        told["PACSLESS_DORIS"] == "http://pacsless-doris-fe-service.imaging.svc.cluster.local:8030"
+        and told["PACSLESS_DORIS_REDIRECT_HOSTS"]
+        == ".pacsless-doris-be-internal.imaging.svc.cluster.local:8040"
+        and told["PACSLESS_DORIS_PASSWORD"]
+        == {"secretKeyRef": {"name": spec["authSecret"], "key": "password"}}
+        and (spec["feSpec"]["image"], spec["beSpec"]["image"])
+        == ("apache/doris:fe-4.0.7", "apache/doris:be-4.0.7")
+        and spec["feSpec"]["configMapInfo"] == {"configMapName": "fe"}
+        and spec["feSpec"]["electionNumber"] == 1
+        and ("StatefulSet", "warehouse") not in found
+    )
+
+
 OPTIONS: list[tuple[dict[str, Any], Callable[[Found], bool]]] = [
     ({"gateway": {"plain": False, "tls": {"enabled": True, "existingSecret": "dicom",
                                           "clientCertificates": True}}}, tls),
@@ -111,6 +130,8 @@ OPTIONS: list[tuple[dict[str, Any], Callable[[Found], bool]]] = [
     ({"nginx": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "web"}]}}}, route),
     ({"doris": {"source": "external", "frontEnd": "http://fe:8030", "mysql": "fe:9030",
       "redirectHosts": ["be:8040"], "existingSecret": "doris"}}, doris_outside),
+    ({"doris": {"source": "doris-operator", "existingSecret": "doris-root", "operator": {
+      "version": "4.0.7", "frontEnds": {"replicas": 1, "configMap": "fe"}}}}, doris_by_its_operator),
 ]  # fmt: skip
 
 

@@ -75,10 +75,13 @@ def test_what_is_kept_is_what_the_runbook_says() -> None:
             if one["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
         }
 
-    operators = values("local", kafka={"source": "strimzi"}, postgres={"source": "cloudnativepg"})
+    doris = {"source": "doris-operator", "existingSecret": "x", "operator": {"version": "4.0.7"}}
+    operators = values(
+        "local", kafka={"source": "strimzi"}, postgres={"source": "cloudnativepg"}, doris=doris
+    )
     assert kept(rendered("local", "keda")) == {"PersistentVolumeClaim", "Secret"}
     assert kept(helm(4).template(operators)) == {
-        "PersistentVolumeClaim", "Secret", "Kafka", "KafkaNodePool", "Cluster",
+        "PersistentVolumeClaim", "Secret", "Kafka", "KafkaNodePool", "Cluster", "DorisCluster",
     }  # fmt: skip
 
 

@@ -95,16 +95,30 @@ key: {{ $own.existingSecretKey }}
 {{- end }}
 {{- end -}}
 
+{{/* Where Doris is: JSON, as the values of an external one have it. */}}
+{{- define "pacsless.doris" -}}
+{{- $doris := .Values.doris -}}
+{{- if eq $doris.source "external" -}}
+{{- pick $doris "frontEnd" "mysql" "redirectHosts" | toJson -}}
+{{- else if eq $doris.source "doris-operator" -}}
+{{- $frontEnd := include "pacsless.host" (dict "root" . "name" "doris-fe-service") -}}
+{{- $backEnds := include "pacsless.host" (dict "root" . "name" "doris-be-internal") -}}
+{{- dict "frontEnd" (printf "http://%s:8030" $frontEnd) "mysql" (printf "%s:9030" $frontEnd) "redirectHosts" (list (printf ".%s:8040" $backEnds)) | toJson -}}
+{{- else -}}
+{{- $warehouse := include "pacsless.host" (dict "root" . "name" "warehouse") -}}
+{{- dict "frontEnd" (printf "http://%s:8030" $warehouse) "mysql" (printf "%s:9030" $warehouse) "redirectHosts" (list (printf "%s:8040" $warehouse)) | toJson -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "pacsless.environment.doris" -}}
 {{- $doris := .Values.doris -}}
-{{- $embedded := eq $doris.source "embedded" -}}
-{{- $warehouse := include "pacsless.host" (dict "root" . "name" "warehouse") -}}
+{{- $at := include "pacsless.doris" . | fromJson -}}
 - name: PACSLESS_DORIS
-  value: {{ $embedded | ternary (printf "http://%s:8030" $warehouse) $doris.frontEnd | quote }}
+  value: {{ $at.frontEnd | quote }}
 - name: PACSLESS_DORIS_MYSQL
-  value: {{ $embedded | ternary (printf "%s:9030" $warehouse) $doris.mysql | quote }}
+  value: {{ $at.mysql | quote }}
 - name: PACSLESS_DORIS_REDIRECT_HOSTS
-  value: {{ $embedded | ternary (printf "%s:8040" $warehouse) (join "," $doris.redirectHosts) | quote }}
+  value: {{ join "," $at.redirectHosts | quote }}
 - name: PACSLESS_DORIS_DATABASE
   value: {{ $doris.database }}
 - name: PACSLESS_DORIS_USER

@@ -3,7 +3,7 @@
 {{- $common := dict "root" . "component" "setup" -}}
 {{- $steps := list (list "migrate") (list "topics" (printf "--partitions=%d" (int .Values.kafka.partitions))) -}}
 {{- $stores := list "kafka" "postgres" -}}
-{{- if eq .Values.doris.source "external" -}}
+{{- if ne .Values.doris.source "embedded" -}}
 {{- $steps = append $steps (list "tables") -}}
 {{- $stores = append $stores "doris" -}}
 {{- end -}}

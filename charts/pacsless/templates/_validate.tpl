@@ -27,7 +27,7 @@
 {{- end -}}
 {{- range list "postgres" "redis" "doris" -}}
 {{- $own := get $v . -}}
-{{- if and (ne $own.source "external") $own.existingSecret -}}
+{{- if and (not (has $own.source (list "external" "doris-operator"))) $own.existingSecret -}}
 {{- fail (printf "%s.existingSecret: %s.source is %s; set it to external to use this Secret" . . $own.source) -}}
 {{- end -}}
 {{- end -}}
@@ -36,6 +36,19 @@
 {{- if not (get $v.doris .) -}}
 {{- fail (printf "doris.%s: doris.source is external, so set it, or doris.source to embedded" .) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $v.doris.source "doris-operator" -}}
+{{- range list "frontEnd" "mysql" "redirectHosts" -}}
+{{- if get $v.doris . -}}
+{{- fail (printf "doris.%s: doris.source is doris-operator; set it to external to use this" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $v.doris.operator.version -}}
+{{- fail "doris.operator.version: doris.source is doris-operator, so say which Doris, as its images are tagged" -}}
+{{- end -}}
+{{- if not $v.doris.existingSecret -}}
+{{- fail "doris.existingSecret: doris.source is doris-operator, so make a Secret of type kubernetes.io/basic-auth with username and password and name it here" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (not $v.gateway.plain) (not $v.gateway.tls.enabled) -}}
