@@ -10,13 +10,10 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pacsless.bus import group_id
 from pacsless.functions import FunctionSpec, load_functions
-
-_SOON_SECONDS: Final = 120.0
-"""A batch that takes no longer moves its partition's offset between two looks of KEDA's."""
 
 
 def entry(spec: FunctionSpec) -> dict[str, Any]:
@@ -45,7 +42,6 @@ def entry(spec: FunctionSpec) -> dict[str, Any]:
             "backoffSeconds": fed.backoff_s,
             "lagThreshold": scale.lag_threshold,
             "cooldownSeconds": scale.cooldown_s,
-            "soon": fed.timeout_s <= _SOON_SECONDS,
             # A KafkaSource posts events one by one; others are fed in batches for a reason.
             "perEvent": fed.max_events == 1,
         }

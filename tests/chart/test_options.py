@@ -130,8 +130,9 @@ OPTIONS: list[tuple[dict[str, Any], Callable[[Found], bool]]] = [
     ({"nginx": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "web"}]}}}, route),
     ({"doris": {"source": "external", "frontEnd": "http://fe:8030", "mysql": "fe:9030",
       "redirectHosts": ["be:8040"], "existingSecret": "doris"}}, doris_outside),
-    ({"doris": {"source": "doris-operator", "existingSecret": "doris-root", "operator": {
-      "version": "4.0.7", "frontEnds": {"replicas": 1, "configMap": "fe"}}}}, doris_by_its_operator),
+    ({"doris": {"source": "doris-operator", "existingSecret": "doris-root",
+                "operator": {"version": "4.0.7", "frontEnds": {"replicas": 1, "configMap": "fe"}}}},
+     doris_by_its_operator),
 ]  # fmt: skip
 
 

@@ -31,6 +31,13 @@ key: {{ $own.existingSecretKey }}
   value: {{ $values.logLevel }}
 - name: PACSLESS_TENANT
   value: {{ $values.tenant }}
+{{- if $values.trust.existingSecret }}
+# OpenSSL's, and boto3's, which has authorities of its own.
+{{- range list "SSL_CERT_FILE" "AWS_CA_BUNDLE" }}
+- name: {{ . }}
+  value: /etc/pacsless/trust/ca.crt
+{{- end }}
+{{- end }}
 {{- if or (has "archive" .uses) (has "archive-read" .uses) }}
 - name: PACSLESS_ARCHIVE
   {{- if eq $values.archive.source "s3" }}
@@ -151,9 +158,18 @@ key: {{ $own.existingSecretKey }}
 {{- end }}
 {{- end -}}
 
+{{- define "pacsless.trustMount" -}}
+{{- if .Values.trust.existingSecret }}
+- name: trust
+  mountPath: /etc/pacsless/trust
+  readOnly: true
+{{- end }}
+{{- end -}}
+
 {{- define "pacsless.mounts" -}}
 - name: tmp
   mountPath: /tmp
+{{- include "pacsless.trustMount" .root }}
 {{- if and (eq .root.Values.archive.source "volume") (or (has "archive" .uses) (has "archive-read" .uses)) }}
 - name: archive
   mountPath: /data
@@ -174,6 +190,14 @@ key: {{ $own.existingSecretKey }}
 {{- define "pacsless.volumes" -}}
 - name: tmp
   emptyDir: {}
+{{- with .root.Values.trust.existingSecret }}
+- name: trust
+  secret:
+    secretName: {{ . }}
+    items:
+      - key: ca.crt
+        path: ca.crt
+{{- end }}
 {{- if and (eq .root.Values.archive.source "volume") (or (has "archive" .uses) (has "archive-read" .uses)) }}
 - name: archive
   persistentVolumeClaim:

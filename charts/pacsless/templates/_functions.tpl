@@ -10,22 +10,7 @@ ports:
   - name: {{ .port | default "http" }}
     containerPort: 8080
 env:
-  - name: FUNCTION_TARGET
-    value: {{ $function.name }}
-  - name: FUNCTION_SOURCE
-    value: /app/functions/{{ $function.name }}/main.py
-  - name: HOST
-    value: 0.0.0.0
-  - name: PORT
-    value: "8080"
-  # Where gunicorn serves, its control socket is there.
-  - name: XDG_RUNTIME_DIR
-    value: /tmp
-  {{- with $function.threads }}
-  - name: THREADS
-    value: {{ int . | quote }}
-  {{- end }}
-  {{- include "pacsless.functionEnvironment" . | nindent 2 }}
+  {{- include "pacsless.own" (dict "given" (printf "- {name: PORT, value: \"8080\"}\n%s" (include "pacsless.served" .)) "env" $function.set.env) | nindent 2 }}
 readinessProbe:
   httpGet:
     path: /readyz
@@ -56,9 +41,42 @@ volumeMounts:
   {{- include "pacsless.mounts" (dict "root" $root "uses" $function.uses) | nindent 2 }}
 {{- end -}}
 
+{{/* What a server of a function is told: root, function. */}}
+{{- define "pacsless.served" -}}
+- name: FUNCTION_TARGET
+  value: {{ .function.name }}
+- name: FUNCTION_SOURCE
+  value: /app/functions/{{ .function.name }}/main.py
+# Where gunicorn serves, its control socket is there.
+- name: XDG_RUNTIME_DIR
+  value: /tmp
+{{- with .function.threads }}
+- name: THREADS
+  value: {{ int . | quote }}
+{{- end }}
+{{ include "pacsless.functionEnvironment" . }}
+{{- end -}}
+
+{{/* An environment, as text, with what the user sets in place of the same by the chart: given, env. */}}
+{{- define "pacsless.own" -}}
+{{- $own := .env | default dict -}}
+{{- $found := list -}}
+{{- range .given | fromYamlArray -}}
+{{- if not (hasKey $own .name) -}}
+{{- $found = append $found . -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := $own -}}
+{{- $found = append $found (dict "name" $name "value" (toString $value)) -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}
+
 {{/* What a function is told, whoever starts it: root, function. */}}
 {{- define "pacsless.functionEnvironment" -}}
 {{- $values := .root.Values -}}
+- name: HOST
+  value: 0.0.0.0
 - name: PACSLESS_MEMORY_LIMIT_MB
   value: {{ int .function.set.memoryLimitMb | quote }}
 {{ include "pacsless.environment" (dict "root" .root "uses" .function.uses) }}
@@ -75,40 +93,41 @@ volumeMounts:
 - name: PACSLESS_RECONCILE_SECONDS
   value: {{ int $values.reconcile.seconds | quote }}
 {{- end }}
-{{- range $key, $value := .function.set.env }}
-- name: {{ $key }}
-  value: {{ $value | quote }}
-{{- end }}
 {{- end -}}
 
-{{/* Lag for which one more pod is wanted, as the operator's policies or the function say. */}}
-{{- define "pacsless.lagThreshold" -}}
+{{/* How an event function is fed and scaled: JSON of what it declares, then the operator's policies. */}}
+{{- define "pacsless.policy" -}}
 {{- $policy := get .root.Values.policies .function.name | default dict -}}
-{{- $scale := get $policy "scale" | default dict -}}
-{{- int (get $scale "lag_threshold" | default .function.lagThreshold) -}}
+{{- $found := dict "lag_threshold" .function.lagThreshold "cooldown_s" .function.cooldownSeconds "timeout_s" .function.timeoutSeconds -}}
+{{- mergeOverwrite $found (get $policy "trigger" | default dict) (get $policy "scale" | default dict) | toJson -}}
+{{- end -}}
+
+{{/* Lag for which one more pod is wanted. */}}
+{{- define "pacsless.lagThreshold" -}}
+{{- int (include "pacsless.policy" . | fromJson).lag_threshold -}}
 {{- end -}}
 
 {{- define "pacsless.cooldown" -}}
-{{- $policy := get .root.Values.policies .function.name | default dict -}}
-{{- $scale := get $policy "scale" | default dict -}}
-{{- int (get $scale "cooldown_s" | default .function.cooldownSeconds) -}}
+{{- int (include "pacsless.policy" . | fromJson).cooldown_s -}}
 {{- end -}}
 
-{{/* Seconds a batch may take, as the policies or the function say. */}}
+{{/* Seconds a batch may take. */}}
 {{- define "pacsless.timeout" -}}
-{{- $policy := get .root.Values.policies .function.name | default dict -}}
-{{- $trigger := get $policy "trigger" | default dict -}}
-{{- int (ceil (get $trigger "timeout_s" | default .function.timeoutSeconds)) -}}
+{{- int (ceil (include "pacsless.policy" . | fromJson).timeout_s) -}}
 {{- end -}}
 
-{{/* Most pods of an event function: as many as a topic has partitions, or fewer. */}}
-{{- define "pacsless.maxReplicas" -}}
-{{- $partitions := int .root.Values.kafka.partitions -}}
-{{- if .function.set.maxReplicas -}}
-{{- min (int .function.set.maxReplicas) $partitions -}}
-{{- else -}}
-{{- $partitions -}}
+{{/* Fewest pods of an event function, by its policy or its value. */}}
+{{- define "pacsless.minReplicas" -}}
+{{- $policy := include "pacsless.policy" . | fromJson -}}
+{{- int (hasKey $policy "min_workers" | ternary $policy.min_workers .function.set.minReplicas) -}}
 {{- end -}}
+
+{{/* Most pods: as many as a topic has partitions, or fewer. */}}
+{{- define "pacsless.maxReplicas" -}}
+{{- $policy := include "pacsless.policy" . | fromJson -}}
+{{- $partitions := int .root.Values.kafka.partitions -}}
+{{- $wanted := int (hasKey $policy "max_workers" | ternary $policy.max_workers .function.set.maxReplicas) -}}
+{{- min ($wanted | default $partitions) $partitions -}}
 {{- end -}}
 
 {{/* The operator's policies as TOML; Helm's toToml writes whole numbers as 100.0. */}}
@@ -162,6 +181,12 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
+{{/* What a trigger and the function in it are told: root, function, uses. */}}
+{{- define "pacsless.triggered" -}}
+{{ include "pacsless.functionEnvironment" (dict "root" .root "function" (merge (dict "uses" .uses) .function)) }}
+{{- include "pacsless.policiesEnvironment" .root }}
+{{- end -}}
+
 {{/*
 A Deployment of triggers: root, function, arguments (after --function), uses; replicas,
 "" to leave their number to KEDA; and name and image, unless they are the function's.
@@ -205,10 +230,7 @@ spec:
             - name: metrics
               containerPort: 9090
           env:
-            - name: HOST
-              value: 0.0.0.0
-            {{- include "pacsless.functionEnvironment" (dict "root" $root "function" (merge (dict "uses" .uses) $function)) | nindent 12 }}
-            {{- include "pacsless.policiesEnvironment" $root | nindent 12 }}
+            {{- include "pacsless.own" (dict "given" (include "pacsless.triggered" .) "env" $function.set.env) | nindent 12 }}
           readinessProbe:
             httpGet:
               path: /metrics

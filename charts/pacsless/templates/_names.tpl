@@ -1,11 +1,14 @@
-{{/* Name of everything of this release; `pacsless` for a release of that name. */}}
+{{/*
+Name of everything of this release; `pacsless` for a release of that name. A CronJob's
+has 52 characters, and `-reconcile-timer` is 16.
+*/}}
 {{- define "pacsless.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 36 | trimSuffix "-" -}}
 {{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 36 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 36 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -40,7 +43,7 @@ imagePullPolicy: {{ $image.pullPolicy }}
 {{- end -}}
 
 {{- define "pacsless.serviceAccountName" -}}
-{{- .Values.serviceAccount.name | default (include "pacsless.fullname" .) -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "pacsless.fullname" .) "default") -}}
 {{- end -}}
 
 {{/* Name that others in any namespace have for a Service: root, name. */}}

@@ -9,6 +9,8 @@
 {{- end -}}
 {{- $steps = prepend $steps (concat (list "wait-for" "--timeout=300") $stores) -}}
 backoffLimit: 10
+# Longer than any migration; or one that can never end would outlive its release.
+activeDeadlineSeconds: 7200
 template:
   metadata:
     {{- include "pacsless.podMetadata" $common | nindent 4 }}
@@ -24,8 +26,7 @@ template:
       -
         {{- include "pacsless.setupStep" (dict "root" . "arguments" (last $steps) "uses" $stores) | nindent 8 }}
     volumes:
-      - name: tmp
-        emptyDir: {}
+      {{- include "pacsless.volumes" (dict "root" . "uses" $stores) | nindent 6 }}
 {{- end -}}
 
 {{- define "pacsless.setupStep" -}}
@@ -39,6 +40,5 @@ env:
 resources:
   {{- toYaml .root.Values.jobs.resources | nindent 2 }}
 volumeMounts:
-  - name: tmp
-    mountPath: /tmp
+  {{- include "pacsless.mounts" . | nindent 2 }}
 {{- end -}}

@@ -51,11 +51,23 @@
 {{- fail "doris.existingSecret: doris.source is doris-operator, so make a Secret of type kubernetes.io/basic-auth with username and password and name it here" -}}
 {{- end -}}
 {{- end -}}
+{{- range (include "pacsless.functions" . | fromJson).functions -}}
+{{- if eq .kind "event" -}}
+{{- $least := include "pacsless.minReplicas" (dict "root" $ "function" .) | int -}}
+{{- $most := include "pacsless.maxReplicas" (dict "root" $ "function" .) | int -}}
+{{- if gt $least $most -}}
+{{- fail (printf "functions.%s.minReplicas: %d pods at least, but %d at most, by kafka.partitions, functions.%s.maxReplicas or policies.%s.scale.max_workers" .name $least $most .name .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not $v.gateway.plain) (not $v.gateway.tls.enabled) -}}
 {{- fail "gateway.plain: nothing would listen; set it or gateway.tls.enabled to true" -}}
 {{- end -}}
 {{- if and $v.gateway.tls.enabled (not $v.gateway.tls.existingSecret) -}}
 {{- fail "gateway.tls.existingSecret: gateway.tls.enabled is true, so make a Secret of type kubernetes.io/tls and name it here" -}}
+{{- end -}}
+{{- if and $v.gateway.plain $v.gateway.tls.enabled $v.gateway.tls.clientCertificates (not $v.gateway.aeFile) -}}
+{{- fail "gateway.plain: gateway.tls.clientCertificates asks senders for a certificate, and without TLS all would be let in; set gateway.plain to false, or say in gateway.aeFile who may" -}}
 {{- end -}}
 {{- if and (not $v.gateway.aeFile) (not $v.gateway.aeTitles) -}}
 {{- fail "gateway.aeTitles: no sender would be let in; set one, or gateway.aeFile" -}}
