@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,3 +109,30 @@ def under_load(
         summary = running.result()
     assert len(summary.files) == len(paths)
     assert not summary.failed, {one.detail for one in summary.failed}
+
+
+@contextmanager
+def while_sending(release: Release, sent: Sent, folder: Path) -> Iterator[Callable[[], int]]:
+    """Send study after study until something else is done; yields how many instances are stored.
+
+    All are stored in the end, however often each is tried.
+    """
+    stop = threading.Event()
+    failed: list[str] = []
+    before = len(sent.files)
+
+    def work() -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            summary = send(release, sent, write_studies(folder / str(number), 3, 20), jobs=3)
+            failed.extend(one.detail for one in summary.failed)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            yield lambda: len(sent.files) - before
+        finally:
+            stop.set()
+        running.result()
+    assert not failed, set(failed)

@@ -86,10 +86,14 @@ class Release:
 
     def pods(self, component: str) -> list[str]:
         """Names of the pods of a component that are not on their way out."""
+        return [one["name"] for one in self._pods(component)]
+
+    def uids(self, component: str) -> set[str]:
+        """The same, as no two pods have them: those of a StatefulSet keep their names."""
+        return {one["uid"] for one in self._pods(component)}
+
+    def _pods(self, component: str) -> list[dict[str, Any]]:
         selector = f"app.kubernetes.io/component={component}"
         found = json.loads(self.cluster.kubectl("get", "pods", f"--selector={selector}", "-ojson"))
-        return [
-            one["metadata"]["name"]
-            for one in found["items"]
-            if "deletionTimestamp" not in one["metadata"]
-        ]
+        every = [one["metadata"] for one in found["items"]]
+        return [one for one in every if "deletionTimestamp" not in one]

@@ -6,12 +6,14 @@ hurt, upgraded, rolled back, removed and installed again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from tests.cluster.acknowledged import (
     reconciled,
     send,
     under_load,
+    while_sending,
 )
 from tests.cluster.kubectl import Cluster, Refused, own_namespace
 from tests.cluster.pods import Pods
@@ -41,7 +44,7 @@ _INSTALLED_SECONDS: Final = 90.0
 _READY_SECONDS: Final = 3.0
 """From the start of the gateway's container to its pod's readiness."""
 _SCALED_SECONDS: Final = 10.0
-"""From the first instance sent to a ready pod of a function that had none."""
+"""From the first instance sent to a ready pod of who takes it first, which had none."""
 _EVENT_FUNCTIONS: Final = ("extract-tags", "build-metadata", "load-doris", "transcode")
 
 
@@ -80,11 +83,17 @@ def test_helm_test_sends_an_instance_and_reads_it_back(release: Release) -> None
 
 def test_what_was_sent_comes_back_byte_for_byte(release: Release, sent: Sent) -> None:
     """From outside the pods, each with the transfer syntax it was sent in."""
-    summary = send(release, sent, sorted({*BUNDLED.values(), *samples()}), jobs=2)
+    shared = samples(".")
+    print(f"\n{len(BUNDLED)} files of pydicom's, {len(shared)} samples")
+    summary = send(release, sent, sorted({*BUNDLED.values(), *shared}), jobs=2)
     stored = [one for one in summary.files if one.stored]
-    assert len(stored) >= 30  # of pydicom's own files alone
-    host = release.dicomweb
-    assert host
+    paths = {one.file.path for one in stored}
+    # What is no DICOM file is not sent; what is refused, is with a reason.
+    refused = [one for one in summary.files if not one.stored]
+    print(f"{len(stored)} stored, {len(refused)} refused")
+    assert len(paths & set(BUNDLED.values())) >= 60
+    assert len(paths & set(shared)) >= len(shared) * 0.9
+    assert all(one.status or one.detail for one in refused)
     different = [
         one.file.path.name
         for one in stored
@@ -115,10 +124,11 @@ def test_a_burst_scales_from_no_pod_to_many_and_back(
         f"\n{len(paths)} instances: stored after {stored:.1f} s, found after {found:.1f} s, no pod "
         f"after {rest:.1f} s; a pod ready after {ready} s; pods at most: {dict(seen.most)}"
     )
-    assert max(seen.most.values()) > 1
+    # What comes first has all of the burst, and the others what it hands on in their time.
+    assert seen.most["extract-tags"] > 1
+    assert ready.keys() >= {"extract-tags", "load-doris", "build-metadata"}
+    assert ready["extract-tags"] <= _SCALED_SECONDS
     reconciled(release)
-    # Nobody needs the others for instances that every viewer decodes.
-    assert all(ready[one] <= _SCALED_SECONDS for one in ("extract-tags", "load-doris"))
 
 
 def test_a_gateway_is_ready_soon(release: Release) -> None:
@@ -148,18 +158,23 @@ def test_pods_that_are_killed_lose_nothing(release: Release, sent: Sent, tmp_pat
     stop = threading.Event()
     killed: Counter[str] = Counter()
 
+    def _pods(component: str) -> list[str]:
+        try:
+            return release.pods(component)
+        except Refused:
+            return []  # the API server has much to do
+
     def kill() -> None:
         components = ["gateway", "nginx", "wado-rs", "qido-rs", "redis", *_EVENT_FUNCTIONS]
-        for number in range(10_000):
-            component = components[number % len(components)]
-            for pod in release.pods(component)[:1]:
-                if chosen.random() < 0.5:
+        for component in itertools.cycle(components):
+            for pod in _pods(component)[:1]:
+                if component == "redis" or chosen.random() < 0.5:
                     arguments = ["delete", "pod", pod, "--force", "--grace-period=0"]
                 else:
                     # All but the first process, which no SIGKILL from inside reaches.
                     script = "import os, signal; os.kill(-1, signal.SIGKILL)"
                     program = ["python3.11", "-c", script]
-                    if component in ("nginx", "redis"):
+                    if component == "nginx":
                         program = ["sh", "-c", "kill -9 -1"]
                     arguments = [
                         "exec",
@@ -170,22 +185,24 @@ def test_pods_that_are_killed_lose_nothing(release: Release, sent: Sent, tmp_pat
                     ]
                 try:
                     release.cluster.kubectl(*arguments)
-                except Refused:
-                    continue  # it ended before, or the program with it
-                finally:
-                    killed[component] += 1
+                except Refused as refused:
+                    if "137" not in str(refused):  # the program ended with what it killed
+                        continue  # the pod was gone
+                killed[component] += 1
             if stop.wait(0.2):
                 return
 
-    killer = threading.Thread(target=kill)
-    with under_load(release, sent, tmp_path, series=60, instances=50) as running:
-        killer.start()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        under_load(release, sent, tmp_path, series=60, instances=50) as running,
+    ):
+        killing = pool.submit(kill)
         while running():
             time.sleep(0.2)
         stop.set()
-        killer.join()
+        killing.result()
     print(f"\nkilled {dict(killed)}")
-    assert killed["gateway"]
+    assert killed.keys() >= {"gateway", "nginx", "wado-rs", "qido-rs", "redis"}
     everything_is_found(release, sent)
     reconciled(release)
 
@@ -197,11 +214,22 @@ def _container(component: str) -> str:
 def test_an_upgrade_under_load_fails_no_c_store(
     release: Release, sent: Sent, tmp_path: Path
 ) -> None:
-    before = set(release.pods("gateway") + release.pods("nginx") + release.pods("wado-rs"))
-    with under_load(release, sent, tmp_path, series=20, instances=30):
+    before = _uids(release)
+    with while_sending(release, sent, tmp_path) as stored:
+        eventually(stored)
+        began = stored()
         release.upgrade("logLevel=DEBUG")
-    assert not before & set(release.pods("nginx") + release.pods("wado-rs"))
+        during = stored() - began
+        eventually(lambda: stored() > began + during)
+    print(f"\n{during} instances stored during the upgrade")
+    assert during
+    assert not before & _uids(release)
     everything_is_found(release, sent)
+
+
+def _uids(release: Release) -> set[str]:
+    components = ("gateway", "nginx", "wado-rs")
+    return {uid for one in components for uid in release.uids(one)}
 
 
 def test_a_rollback_takes_the_upgrade_back(release: Release, sent: Sent) -> None:

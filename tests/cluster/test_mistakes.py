@@ -93,7 +93,7 @@ def test_an_upgrade_with_the_right_addresses_mends_it(
 ) -> None:
     release.upgrade()
     release.require_reachable()
-    send(release, sent, write_series(tmp_path, 10)[1])
+    assert not send(release, sent, write_series(tmp_path, 10)[1]).failed
     everything_is_found(release, sent)
 
 
@@ -102,16 +102,11 @@ def test_a_store_that_goes_away_later_costs_nothing_that_was_acknowledged(
     release: Release, sent: Sent, tmp_path: Path, store: str
 ) -> None:
     cluster = release.cluster
-    (kind, name), = (
-        (one["kind"], one["metadata"]["name"])
-        for one in cluster.get("statefulsets,deployments")["items"]
-        if one["metadata"]["name"] == f"pacsless-{store}"
-    )  # fmt: skip
-    cluster.kubectl("scale", f"{kind}/{name}", "--replicas=0")
-
-    eventually(lambda: release.pods(store) == [], within=240)
-    send(release, sent, write_series(tmp_path, 10)[1])
-    cluster.kubectl("scale", f"{kind}/{name}", "--replicas=1")
+    stateful = f"statefulset/pacsless-{store}"
+    cluster.kubectl("scale", stateful, "--replicas=0")
+    cluster.kubectl("wait", f"pod/pacsless-{store}-0", "--for=delete", "--timeout=240s")
+    assert not send(release, sent, write_series(tmp_path, 10)[1]).failed
+    cluster.kubectl("scale", stateful, "--replicas=1")
     everything_is_found(release, sent)
 
 

@@ -151,10 +151,13 @@ def test_events_twice_and_in_any_order_have_their_effect_once(
     paths = series(tmp_path, 15, 6) + series(tmp_path, 5, 6, deflated=True)
     began = time.monotonic()
     with functions.watched() as seen, ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(send, release, sent, paths)
+        assert not send(release, sent, paths[::2]).failed
         eventually(lambda: dispatcher.count("delivered") >= 20)
         _kill(release, "postgres")
+        _scale_postgres(release, 0)
+        sending = pool.submit(send, release, sent, paths[1::2])
         eventually(lambda: dispatcher.count("tried again"))
+        _scale_postgres(release, 1)
         for name in _FUNCTIONS:
             _kill(release, name)
         dispatcher.crash()
@@ -169,6 +172,15 @@ def test_events_twice_and_in_any_order_have_their_effect_once(
     assert not dispatcher.count("broken")
     assert not dispatcher.count("buried")
     assert not letters(release)
+
+
+def _scale_postgres(release: Release, replicas: int) -> None:
+    postgres = f"statefulset/{NAME}-postgres"
+    release.cluster.kubectl("scale", postgres, f"--replicas={replicas}")
+    if replicas:
+        release.cluster.kubectl("rollout", "status", postgres, "--timeout=120s")
+    else:
+        release.cluster.kubectl("wait", f"pod/{NAME}-postgres-0", "--for=delete", "--timeout=120s")
 
 
 def _kill(release: Release, component: str) -> None:
@@ -197,9 +209,7 @@ def test_what_cannot_be_taken_is_buried_and_holds_up_nobody(
         assert (one["topic"], one["code"], one["tenant"]) == ("storage_queue", "http-422", "")
     pacsless(release, "dlq", "drop", "--all", "--yes")
 
-    postgres = f"statefulset/{NAME}-postgres"
-    release.cluster.kubectl("scale", postgres, "--replicas=0")
-    eventually(lambda: not release.pods("postgres"), within=60)
+    _scale_postgres(release, 0)
     paths = series(tmp_path, 3, 5) + series(tmp_path, 1, 5, deflated=True)
     assert not send(release, sent, paths).failed
     subjects = {
@@ -217,8 +227,7 @@ def test_what_cannot_be_taken_is_buried_and_holds_up_nobody(
         return True
 
     eventually(all_are_buried, within=240)
-    release.cluster.kubectl("scale", postgres, "--replicas=1")
-    release.cluster.kubectl("rollout", "status", postgres, "--timeout=120s")
+    _scale_postgres(release, 1)
 
     def none_is_left() -> bool:
         # Of the poison, too, one may come late.
