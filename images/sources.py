@@ -19,7 +19,7 @@ class State:
     """The state of the repository."""
 
     revision: str
-    """Its commit, with ``-modified`` if files are not as in it; empty without Git."""
+    """Its commit, with ``-modified`` if files are not as in it, or not in it; empty without Git."""
     time: int
     """Of SOURCE_DATE_EPOCH, or the commit's."""
 
@@ -27,7 +27,7 @@ class State:
 def state() -> State:
     """Ask the environment and Git."""
     commit, _, seconds = _git("log", "-1", "--format=%H %ct").partition(" ")
-    if commit and _git("status", "--porcelain", "--untracked-files=no"):
+    if commit and _git("status", "--porcelain"):
         commit += "-modified"
     text = os.environ.get("SOURCE_DATE_EPOCH") or seconds or str(CONSTANT_TIME)
     if not text.isdigit():

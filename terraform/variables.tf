@@ -39,7 +39,7 @@ variable "network" {
 variable "kubernetes" {
   description = "EKS: version, who may reach its API from the internet (nobody, if not said), nodes."
   type = object({
-    version             = optional(string, "1.33")
+    version             = optional(string, "1.34")
     public_access_cidrs = optional(list(string), [])
     nodes = object({
       instance_types = list(string)

@@ -88,12 +88,13 @@ def test_what_was_sent_comes_back_byte_for_byte(release: Release, sent: Sent) ->
     summary = send(release, sent, sorted({*BUNDLED.values(), *shared}), jobs=2)
     stored = [one for one in summary.files if one.stored]
     paths = {one.file.path for one in stored}
-    # What is no DICOM file is not sent; what is refused, is with a reason.
     refused = [one for one in summary.files if not one.stored]
     print(f"{len(stored)} stored, {len(refused)} refused")
     assert len(paths & set(BUNDLED.values())) >= 60
-    assert len(paths & set(shared)) >= len(shared) * 0.9
-    assert all(one.status or one.detail for one in refused)
+    assert len(paths & set(shared)) >= len(shared) * 0.85
+    # There with other content; not as its association said; not to be understood.
+    assert {one.status for one in refused} <= {0x0111, 0xA900, 0xC000, None}
+    assert all("transfer syntax" in one.detail for one in refused if one.status is None)
     different = [
         one.file.path.name
         for one in stored

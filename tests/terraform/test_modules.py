@@ -90,11 +90,14 @@ def test_the_chart_has_every_key(made: dict[str, Any]) -> None:
 def test_the_chart_takes_the_values(made: dict[str, Any]) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert [one.message for one in Draft7Validator(schema).iter_errors(made)] == []
-    kinds = {
-        one["kind"]
-        for one in helm(4).template(made, "--api-versions=keda.sh/v1alpha1/ScaledObject")
-    }
-    assert {"ScaledObject", "StatefulSet"} <= kinds
+    manifests = helm(4).template(made, "--api-versions=keda.sh/v1alpha1/ScaledObject")
+    assert {"ScaledObject", "StatefulSet"} <= {one["kind"] for one in manifests}
+    claims = [one for one in manifests if one["kind"] == "PersistentVolumeClaim"]
+    for one in manifests:
+        if one["kind"] == "StatefulSet":
+            claims += one["spec"].get("volumeClaimTemplates", [])
+    # EKS marks no class as the default.
+    assert claims and all(one["spec"].get("storageClassName") for one in claims)
 
 
 def test_a_secret_is_a_name(made: dict[str, Any]) -> None:

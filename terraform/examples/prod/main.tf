@@ -1,4 +1,4 @@
-# For patients' data: three zones, two of everything, nothing can be destroyed by mistake.
+# For patients' data: three zones, two of everything, database and bucket refuse to be destroyed.
 
 variable "region" {
   description = "AWS region."

@@ -182,11 +182,13 @@ module "network_role" {
 }
 
 resource "aws_eks_addon" "network" {
-  cluster_name             = aws_eks_cluster.this.name
-  addon_name               = "vpc-cni"
-  service_account_role_arn = module.network_role.arn
-  configuration_values     = jsonencode({ enableNetworkPolicy = "true" }) # the chart has policies
-  tags                     = var.tags
+  cluster_name = aws_eks_cluster.this.name
+  addon_name   = "vpc-cni"
+  # EKS has put one of its own there.
+  resolve_conflicts_on_create = "OVERWRITE"
+  service_account_role_arn    = module.network_role.arn
+  configuration_values        = jsonencode({ enableNetworkPolicy = "true" }) # the chart has policies
+  tags                        = var.tags
 }
 
 module "disk_role" {
@@ -217,6 +219,8 @@ resource "aws_eks_addon" "plain" {
   cluster_name = aws_eks_cluster.this.name
   addon_name   = each.key
   tags         = var.tags
+  # EKS has put these there, in versions of its own.
+  resolve_conflicts_on_create = "OVERWRITE"
 
   depends_on = [aws_eks_node_group.this]
 }

@@ -4,12 +4,12 @@ variable "name" {
 }
 
 variable "kubernetes_version" {
-  description = "Version of Kubernetes, as 1.33."
+  description = "Version of Kubernetes, as 1.34."
   type        = string
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.kubernetes_version))
-    error_message = "kubernetes_version must have two numbers, as 1.33."
+    error_message = "kubernetes_version must have two numbers, as 1.34."
   }
 }
 

@@ -10,6 +10,8 @@ locals {
     database       = one(var.doris[*].database)
     user           = one(var.doris[*].user)
     existingSecret = var.doris == null ? null : var.secret_names.doris
+    # EKS marks no class as the default.
+    embedded = var.doris == null ? { storage = { storageClass = var.storage_class } } : null
   }
 
   values = {

@@ -26,7 +26,8 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_msk_configuration" "this" {
-  name           = var.name
+  # Another version is another configuration, which is there before this one goes.
+  name           = "${var.name}-${replace(var.kafka_version, ".", "-")}"
   kafka_versions = [var.kafka_version]
 
   # `pacsless topics` makes the topics, with what differs of each. MSK lets a broker that

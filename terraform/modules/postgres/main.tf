@@ -56,7 +56,9 @@ resource "aws_db_instance" "this" {
   identifier     = var.name
   engine         = "postgres"
   engine_version = var.engine_version
-  instance_class = var.instance_class
+  # engine_version says which, and nothing else does.
+  allow_major_version_upgrade = true
+  instance_class              = var.instance_class
 
   db_name                       = "pacsless"
   username                      = "pacsless_admin"
