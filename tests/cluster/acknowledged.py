@@ -28,8 +28,11 @@ class Sent:
     files: list[FileResult] = field(default_factory=list)
 
     def studies(self) -> Counter[str]:
-        unique = {(one.file.study_instance_uid, one.file.sop_instance_uid) for one in self.files}
-        return Counter(study for study, _ in unique)
+        files = [one.file for one in self.files]
+        unique = {
+            (one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid) for one in files
+        }
+        return Counter(study for study, *_ in unique)
 
 
 def send(release: Release, sent: Sent, paths: Sequence[Path], *, jobs: int = 2) -> Summary:
