@@ -46,6 +46,8 @@ MISSING = [
      "gateway.tls.existingSecret: gateway.tls.enabled is true, so make a Secret of type kubernetes.io/tls and name it here"),
     ("local", {"gateway": {"tls": {"enabled": True, "existingSecret": "x", "clientCertificates": True}}},
      "gateway.plain: gateway.tls.clientCertificates asks senders for a certificate, and without TLS all would be let in; set gateway.plain to false, or say in gateway.aeFile who may"),
+    ("local", {"gateway": {"tls": {"clientCertificates": True}}},
+     "gateway.tls.clientCertificates: nobody is asked for one, as gateway.tls.enabled is false; set it to true"),
     ("local", {"functionDefaults": {"minReplicas": 8}},
      "functions.build_metadata.minReplicas: 8 pods at least, but 4 at most, by kafka.partitions, functions.build_metadata.maxReplicas or policies.build_metadata.scale.max_workers"),
     ("local", {"gateway": {"plain": False}},

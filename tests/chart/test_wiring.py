@@ -66,16 +66,20 @@ def test_policies_of_an_operator_reach_keda_and_the_trigger() -> None:
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (1, 2)
     pod = named(manifests, "Deployment", "pacsless-extract-tags")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == 501 + 45
-    assert environment(pod["containers"][0])["PACSLESS_POLICIES"].startswith("/etc/pacsless/")
-    text = named(manifests, "ConfigMap", "pacsless-policies")["data"]["policies.toml"]
+    said = environment(pod["containers"][0])["PACSLESS_POLICIES"]
+    assert said == "/etc/pacsless/policies/extract_tags.toml"
+    text = named(manifests, "ConfigMap", "pacsless-policies")["data"]["extract_tags.toml"]
     assert tomllib.loads(text) == policies
+    # An image knows its own function alone, and its trigger refuses a file with another's.
+    pod = named(manifests, "Deployment", "pacsless-load-doris")["spec"]["template"]["spec"]
+    assert "PACSLESS_POLICIES" not in environment(pod["containers"][0])
 
 
 def test_policies_are_what_the_trigger_reads(tmp_path: Path) -> None:
     policies = {"load_doris": {"trigger": {"topics": {"access_log_queue": {"linger_ms": 5000}}}}}
     manifests = helm(3).template(values("local", policies=policies))
     file = tmp_path / "policies.toml"
-    file.write_text(named(manifests, "ConfigMap", "pacsless-policies")["data"]["policies.toml"])
+    file.write_text(named(manifests, "ConfigMap", "pacsless-policies")["data"]["load_doris.toml"])
     read = load_functions(overrides=file)["load_doris"].policies
     assert read is not None and read.of("access_log_queue").linger_ms == 5000
 

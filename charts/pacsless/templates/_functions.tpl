@@ -130,10 +130,13 @@ volumeMounts:
 {{- min ($wanted | default $partitions) $partitions -}}
 {{- end -}}
 
-{{/* The operator's policies as TOML; Helm's toToml writes whole numbers as 100.0. */}}
+{{/*
+The operator's policies of a function as TOML (Helm's toToml writes whole numbers as 100.0):
+root, function. A file each, since an image knows its own function alone, and refuses others.
+*/}}
 {{- define "pacsless.policies" -}}
-{{- range $function, $tables := .Values.policies -}}
-{{- include "pacsless.policyTable" (dict "name" $function "table" $tables) -}}
+{{- with get .root.Values.policies .function.name -}}
+{{- include "pacsless.policyTable" (dict "name" $.function.name "table" .) -}}
 {{- end -}}
 {{- end -}}
 
@@ -159,14 +162,14 @@ volumeMounts:
 {{- end -}}
 
 {{- define "pacsless.policiesEnvironment" -}}
-{{- if .Values.policies }}
+{{- if hasKey .root.Values.policies .function.name }}
 - name: PACSLESS_POLICIES
-  value: /etc/pacsless/policies/policies.toml
+  value: /etc/pacsless/policies/{{ .function.name }}.toml
 {{- end }}
 {{- end -}}
 
 {{- define "pacsless.policiesMount" -}}
-{{- if .Values.policies }}
+{{- if hasKey .root.Values.policies .function.name }}
 - name: policies
   mountPath: /etc/pacsless/policies
   readOnly: true
@@ -174,17 +177,17 @@ volumeMounts:
 {{- end -}}
 
 {{- define "pacsless.policiesVolume" -}}
-{{- if .Values.policies }}
+{{- if hasKey .root.Values.policies .function.name }}
 - name: policies
   configMap:
-    name: {{ include "pacsless.fullname" . }}-policies
+    name: {{ include "pacsless.fullname" .root }}-policies
 {{- end }}
 {{- end -}}
 
 {{/* What a trigger and the function in it are told: root, function, uses. */}}
 {{- define "pacsless.triggered" -}}
 {{ include "pacsless.functionEnvironment" (dict "root" .root "function" (merge (dict "uses" .uses) .function)) }}
-{{- include "pacsless.policiesEnvironment" .root }}
+{{- include "pacsless.policiesEnvironment" . }}
 {{- end -}}
 
 {{/*
@@ -209,7 +212,7 @@ spec:
       {{- include "pacsless.selector" $common | nindent 6 }}
   template:
     metadata:
-      {{- include "pacsless.podMetadata" (merge (dict "configuration" (include "pacsless.policies" $root)) $common) | nindent 6 }}
+      {{- include "pacsless.podMetadata" (merge (dict "configuration" (include "pacsless.policies" .)) $common) | nindent 6 }}
     spec:
       {{- include "pacsless.pod" $common | nindent 6 }}
       # What is in hand ends first.
@@ -247,10 +250,10 @@ spec:
           {{- include "pacsless.functionResources" $function | nindent 10 }}
           volumeMounts:
             {{- include "pacsless.mounts" (dict "root" $root "uses" .uses) | nindent 12 }}
-            {{- include "pacsless.policiesMount" $root | nindent 12 }}
+            {{- include "pacsless.policiesMount" . | nindent 12 }}
       volumes:
         {{- include "pacsless.volumes" (dict "root" $root "uses" .uses) | nindent 8 }}
-        {{- include "pacsless.policiesVolume" $root | nindent 8 }}
+        {{- include "pacsless.policiesVolume" . | nindent 8 }}
 {{- end -}}
 
 {{/* A function by HTTP, as a Deployment: root, function. */}}

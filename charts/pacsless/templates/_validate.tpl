@@ -66,6 +66,9 @@
 {{- if and $v.gateway.tls.enabled (not $v.gateway.tls.existingSecret) -}}
 {{- fail "gateway.tls.existingSecret: gateway.tls.enabled is true, so make a Secret of type kubernetes.io/tls and name it here" -}}
 {{- end -}}
+{{- if and $v.gateway.tls.clientCertificates (not $v.gateway.tls.enabled) -}}
+{{- fail "gateway.tls.clientCertificates: nobody is asked for one, as gateway.tls.enabled is false; set it to true" -}}
+{{- end -}}
 {{- if and $v.gateway.plain $v.gateway.tls.enabled $v.gateway.tls.clientCertificates (not $v.gateway.aeFile) -}}
 {{- fail "gateway.plain: gateway.tls.clientCertificates asks senders for a certificate, and without TLS all would be let in; set gateway.plain to false, or say in gateway.aeFile who may" -}}
 {{- end -}}
