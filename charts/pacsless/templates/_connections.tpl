@@ -107,13 +107,14 @@ key: {{ $own.existingSecretKey }}
 {{- $doris := .Values.doris -}}
 {{- if eq $doris.source "external" -}}
 {{- pick $doris "frontEnd" "mysql" "redirectHosts" | toJson -}}
-{{- else if eq $doris.source "doris-operator" -}}
-{{- $frontEnd := include "pacsless.host" (dict "root" . "name" "doris-fe-service") -}}
-{{- $backEnds := include "pacsless.host" (dict "root" . "name" "doris-be-internal") -}}
-{{- dict "frontEnd" (printf "http://%s:8030" $frontEnd) "mysql" (printf "%s:9030" $frontEnd) "redirectHosts" (list (printf ".%s:8040" $backEnds)) | toJson -}}
 {{- else -}}
-{{- $warehouse := include "pacsless.host" (dict "root" . "name" "warehouse") -}}
-{{- dict "frontEnd" (printf "http://%s:8030" $warehouse) "mysql" (printf "%s:9030" $warehouse) "redirectHosts" (list (printf "%s:8040" $warehouse)) | toJson -}}
+{{- $frontEnd := include "pacsless.host" (dict "root" . "name" "warehouse") -}}
+{{- $backEnds := $frontEnd -}}
+{{- if eq $doris.source "doris-operator" -}}
+{{- $frontEnd = include "pacsless.host" (dict "root" . "name" "doris-fe-service") -}}
+{{- $backEnds = printf ".%s" (include "pacsless.host" (dict "root" . "name" "doris-be-internal")) -}}
+{{- end -}}
+{{- dict "frontEnd" (printf "http://%s:8030" $frontEnd) "mysql" (printf "%s:9030" $frontEnd) "redirectHosts" (list (printf "%s:8040" $backEnds)) | toJson -}}
 {{- end -}}
 {{- end -}}
 

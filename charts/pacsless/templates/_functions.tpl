@@ -10,7 +10,7 @@ ports:
   - name: {{ .port | default "http" }}
     containerPort: 8080
 env:
-  {{- include "pacsless.own" (dict "given" (printf "- {name: PORT, value: \"8080\"}\n%s" (include "pacsless.served" .)) "env" $function.set.env) | nindent 2 }}
+  {{- include "pacsless.overridden" (dict "given" (include "pacsless.served" (dict "root" $root "function" $function "listen" 8080)) "env" $function.set.env) | nindent 2 }}
 readinessProbe:
   httpGet:
     path: /readyz
@@ -41,7 +41,7 @@ volumeMounts:
   {{- include "pacsless.mounts" (dict "root" $root "uses" $function.uses) | nindent 2 }}
 {{- end -}}
 
-{{/* What a server of a function is told: root, function. */}}
+{{/* What a server of a function is told: root, function, and listen, a port, unless Knative says which. */}}
 {{- define "pacsless.served" -}}
 - name: FUNCTION_TARGET
   value: {{ .function.name }}
@@ -50,6 +50,10 @@ volumeMounts:
 # Where gunicorn serves, its control socket is there.
 - name: XDG_RUNTIME_DIR
   value: /tmp
+{{- with .listen }}
+- name: PORT
+  value: {{ . | quote }}
+{{- end }}
 {{- with .function.threads }}
 - name: THREADS
   value: {{ int . | quote }}
@@ -58,7 +62,7 @@ volumeMounts:
 {{- end -}}
 
 {{/* An environment, as text, with what the user sets in place of the same by the chart: given, env. */}}
-{{- define "pacsless.own" -}}
+{{- define "pacsless.overridden" -}}
 {{- $own := .env | default dict -}}
 {{- $found := list -}}
 {{- range .given | fromYamlArray -}}
@@ -233,7 +237,7 @@ spec:
             - name: metrics
               containerPort: 9090
           env:
-            {{- include "pacsless.own" (dict "given" (include "pacsless.triggered" .) "env" $function.set.env) | nindent 12 }}
+            {{- include "pacsless.overridden" (dict "given" (include "pacsless.triggered" .) "env" $function.set.env) | nindent 12 }}
           readinessProbe:
             httpGet:
               path: /metrics
