@@ -57,6 +57,15 @@ def data_set(content: bytes) -> bytes:
     return content[split_part10(BytesIO(content)).dataset_offset :]
 
 
+def not_as_sent(release: Release, files: Sequence[FileResult]) -> list[str]:
+    """Names of the files that do not come back byte for byte, each in the syntax it was sent in."""
+    return [
+        one.file.path.name
+        for one in files
+        if data_set(read_instance(release, one)) != data_set(one.file.path.read_bytes())
+    ]
+
+
 def everything_is_found(release: Release, sent: Sent) -> None:
     """All that was acknowledged is counted by the index, and described by the metadata."""
 
@@ -139,3 +148,9 @@ def while_sending(release: Release, sent: Sent, folder: Path) -> Iterator[Callab
             stop.set()
         running.result()
     assert not failed, set(failed)
+
+
+def until_more_are_stored(stored: Callable[[], int]) -> None:
+    """Wait for the next instances of `while_sending`."""
+    before = stored()
+    eventually(lambda: stored() > before)

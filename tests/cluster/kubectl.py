@@ -62,8 +62,16 @@ class Cluster:
 
 
 @contextmanager
-def own_namespace(prefix: str) -> Iterator[Cluster]:
-    """A namespace of the cluster that KUBECONFIG names; without one, the test is skipped."""
+def own_namespace(prefix: str, *, node: bool = False) -> Iterator[Cluster]:
+    """A namespace of the cluster that KUBECONFIG names; without one, the test is skipped.
+
+    Parameters
+    ----------
+    prefix
+        Its name begins so.
+    node
+        Whether pods are to run in it; where none can, the test is skipped.
+    """
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("KUBECONFIG is not set: make cluster-up, and run this by in-cluster")
     if shutil.which("kubectl") is None:
@@ -73,6 +81,8 @@ def own_namespace(prefix: str) -> Iterator[Cluster]:
     # Level 2 has nobody who makes it later than at once.
     eventually(lambda: one.get("serviceaccount", "default"))
     try:
+        if node:
+            one.require_node()
         yield one
     finally:
         # The namespace would wait for half of the longest time that one of its pods may take.

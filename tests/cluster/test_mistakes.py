@@ -39,14 +39,8 @@ _STORES: Final = {
 
 @pytest.fixture(scope="module")
 def release() -> Iterator[Release]:
-    with own_namespace("pacsless-mistakes") as cluster:
-        cluster.require_node()
+    with own_namespace("pacsless-mistakes", node=True) as cluster:
         yield Release(cluster)
-
-
-@pytest.fixture(scope="module")
-def sent() -> Sent:
-    return Sent()
 
 
 def _said(cluster: Cluster) -> str:

@@ -18,12 +18,12 @@ from moto.server import ThreadedMotoServer
 
 from tests.cluster.acknowledged import (
     Sent,
-    data_set,
     everything_is_found,
-    read_instance,
+    not_as_sent,
     reconciled,
     send,
-    under_load,
+    until_more_are_stored,
+    while_sending,
 )
 from tests.cluster.kubectl import Cluster, own_namespace
 from tests.cluster.release import NAME, Release
@@ -37,15 +37,14 @@ _KEYS: Final = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with own_namespace("pacsless-production") as one:
-        one.require_node()
+    with own_namespace("pacsless-production", node=True) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def stores() -> Iterator[Release]:
     """A release of stores alone."""
-    with own_namespace("pacsless-stores") as one:
+    with own_namespace("pacsless-stores", node=True) as one:
         release = Release(one)
         release.install("functionDefaults.enabled=false")
         release.require_reachable()
@@ -108,27 +107,19 @@ def _secret(cluster: Cluster, name: str, data: dict[str, str]) -> None:
     cluster.apply(told)
 
 
-@pytest.fixture(scope="module")
-def sent() -> Sent:
-    return Sent()
-
-
 def test_what_was_sent_comes_back_from_s3(release: Release, sent: Sent) -> None:
     assert len(release.pods("gateway")) == 2
     send(release, sent, sorted(BUNDLED.values()))
     assert len(sent.files) >= 30
     everything_is_found(release, sent)
-    different = [
-        one.file.path.name
-        for one in sent.files
-        if data_set(read_instance(release, one)) != data_set(one.file.path.read_bytes())
-    ]
-    assert not different
+    assert not_as_sent(release, sent.files) == []
 
 
 def test_either_gateway_may_be_killed(release: Release, sent: Sent, tmp_path: Path) -> None:
-    with under_load(release, sent, tmp_path, series=20, instances=20):
+    with while_sending(release, sent, tmp_path) as stored:
         for pod in release.pods("gateway"):
+            until_more_are_stored(stored)
             release.cluster.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+        until_more_are_stored(stored)
     everything_is_found(release, sent)
     reconciled(release)

@@ -56,7 +56,7 @@ resource "aws_db_instance" "this" {
   identifier     = var.name
   engine         = "postgres"
   engine_version = var.engine_version
-  # engine_version says which, and nothing else does.
+  # engine_version alone brings another one.
   allow_major_version_upgrade = true
   instance_class              = var.instance_class
 
