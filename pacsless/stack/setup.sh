@@ -33,7 +33,7 @@ missing_packages() {
     interpreter=$(find_python) || true
     [ -n "$interpreter" ] && "$interpreter" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
-    has setpriv || echo util-linux
+    has setpriv && has flock || echo util-linux
     has redis-server || echo redis-server
     has nginx || echo nginx
     java_17 || echo openjdk-17-jre-headless
@@ -207,11 +207,17 @@ install_viewer() {
     fi
     if ! done_for $stamp viewer/package-lock.json; then
         say "installing the viewer's packages"
-        (cd viewer && npm ci --silent --no-progress </dev/null)
+        (cd viewer && npm ci --loglevel=error --no-progress --no-fund --no-audit </dev/null >/dev/null)
         remember $stamp viewer/package-lock.json
     fi
     (cd viewer && node build.mjs </dev/null) | { grep -v 'up to date' || true; }
 }
+
+# Two at a time would take each other's files away. What an ended one has left at work
+# holds the lock, too.
+mkdir -p .pacsless
+exec 9>.pacsless/setup.lock
+flock -n 9 || { say "another set-up of this clone is at work: waiting for it"; flock 9; }
 
 install_packages
 install_python
